@@ -1,0 +1,32 @@
+"""How should swap entries be freed when processes exit? A model, a simulator, evidence and statistics.
+
+The public names below load on first use, so that ``import swaplib`` needs the standard library alone.
+"""
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "load": "swaplib.evidence.datasets",
+    "check": "swaplib.parameters",
+    "finding": "swaplib.findings",
+    "findings": "swaplib.findings",
+    "gather": "swaplib.model.gather",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    """Import a public name from its home on first use."""
+    if name in _HOME:
+        import importlib
+
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError("module 'swaplib' has no attribute {!r}".format(name))
+
+
+def __dir__():
+    """List the public names, loaded or not."""
+    return sorted(set(globals()) | set(__all__))

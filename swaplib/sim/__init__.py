@@ -1,0 +1,1 @@
+"""What happens: the event loop and what it returns."""
