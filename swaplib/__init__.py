@@ -7,10 +7,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "load": "swaplib.evidence.datasets",
-    "check": "swaplib.parameters",
+    "check_parameters": "swaplib.parameters",
+    "each": "swaplib.parameters",
     "finding": "swaplib.findings",
     "findings": "swaplib.findings",
     "gather": "swaplib.model.gather",
+    "reproduce": "swaplib.analysis.reproduce",
+    "set_style": "swaplib.analysis.style",
 }
 
 __all__ = sorted(_HOME)
