@@ -1,0 +1,34 @@
+"""What every test shares: one thread in BLAS, no display, repeatable hypothesis, and capabilities that must not be missing."""
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def require() -> Callable[[str, Any, str], None]:
+    """Skip a test whose capability is missing, or fail it where SWAPLIB_REQUIRE names the capability.
+
+    ``require("browser", shutil.which("chromium"), "chromium is not installed")``; SWAPLIB_REQUIRE is a list
+    such as ``browser,zram,compiler``.
+    """
+
+    def check(capability: str, condition: Any, reason: str) -> None:
+        if condition:
+            return
+        needed = {name.strip() for name in os.environ.get("SWAPLIB_REQUIRE", "").split(",")}
+        if capability in needed:
+            pytest.fail(f"{capability}: {reason}, and SWAPLIB_REQUIRE says that it must be there", pytrace=False)
+        pytest.skip(f"{capability}: {reason}")
+
+    return check
