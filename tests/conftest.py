@@ -1,4 +1,4 @@
-"""What every test shares: one thread in BLAS, no display, repeatable hypothesis, and capabilities that must not be missing."""
+"""What every test shares: one BLAS thread, no display, repeatable examples, capabilities that may not be missing."""
 
 import os
 
