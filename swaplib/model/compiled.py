@@ -1,0 +1,86 @@
+"""One decorator that compiles a function and keeps the machine code where it can be written and never goes stale."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_PREFIX = "swaplib-numba-"
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function with numba on its first call; with ``NUMBA_DISABLE_JIT=1`` it stays plain Python.
+
+    numba renews a cached function when its own file changes, not when a function that it calls in another file does.
+    So the cache folder carries a digest of the sources of `swaplib.model` and `swaplib.sim`: a changed model is always
+    compiled anew. The folder stands in ``NUMBA_CACHE_DIR``, else in the package's ``__pycache__``, else in the user's
+    cache folder; where none of them can be written, in a temporary folder that is removed at exit.
+
+    Parameters
+    ----------
+    function
+        A function that numba can compile without Python objects.
+
+    Returns
+    -------
+    callable
+        The compiled function, which other compiled functions may call.
+    """
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(_cache_folder())  # read once, when caching is switched on
+    try:
+        return cast(Function, numba.njit(cache=True)(function))
+    finally:
+        config.CACHE_DIR = before
+
+
+@cache
+def _cache_folder() -> Path:
+    user = Path(os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    for base in (os.environ.get("NUMBA_CACHE_DIR"), _PACKAGE / "__pycache__", user):
+        if base and _is_writable(folder := Path(base).expanduser() / f"{_PREFIX}{_digest_of_sources()}"):
+            _forget_old_sources(folder)
+            return folder
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # private to this user
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)  # worker processes share it
+    return folder
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _forget_old_sources(current: Path) -> None:
+    """Remove folders of sources that have since changed, once they are a day old and no process can be using them."""
+    for folder in current.parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another process was faster
+            if folder != current and folder.stat().st_mtime < current.stat().st_mtime - 86_400:
+                shutil.rmtree(folder)
+
+
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for layer in ("model", "sim"):
+        for source in sorted((_PACKAGE / layer).glob("*.py")):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
