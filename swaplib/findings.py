@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MIME", "Finding", "finding", "findings", "read_findings"]
+__all__ = ["MIME", "Finding", "finding", "findings", "findings_in"]
 
 MIME = "application/vnd.swaplib.finding+json"
 """The media type under which a cell's output carries a finding."""
@@ -141,7 +141,7 @@ def findings(folder: str | Path | None = None) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     answered: dict[str, str] = {}
     for path in sorted(folder.glob("*.ipynb")):
-        for found in read_findings(path):
+        for found in findings_in(path.read_text(encoding="utf-8"), path.stem):
             if found.question in answered:
                 raise ValueError(
                     f"{found.question} is answered twice: in {answered[found.question]} and in {path.stem}; "
@@ -152,13 +152,15 @@ def findings(folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def read_findings(path: Path) -> list[Finding]:
+def findings_in(notebook: str, name: str) -> list[Finding]:
     """Read the findings in one notebook's stored outputs, in the order of its cells.
 
     Parameters
     ----------
-    path : Path
-        An executed notebook.
+    notebook : str
+        The text of an executed notebook's file.
+    name : str
+        What errors call it.
 
     Returns
     -------
@@ -168,23 +170,22 @@ def read_findings(path: Path) -> list[Finding]:
     Raises
     ------
     ValueError
-        If the file is no notebook, or an output under `MIME` is no finding.
+        If the text is no notebook, or an output under `MIME` is no finding.
     """
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         bundles = [
             output["data"][MIME]
-            for cell in cells
+            for cell in json.loads(notebook)["cells"]
             if cell["cell_type"] == "code"
             for output in cell["outputs"]
             if MIME in output.get("data", {})
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path.name} is not a notebook of format 4 ({error})") from error
+        raise ValueError(f"{name} is not a notebook of format 4: {error!r}") from error
     try:
         return [finding(**bundle) for bundle in bundles]
-    except TypeError as error:
-        raise ValueError(f"{path.name}: an output of type {MIME} is no finding ({error})") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: an output of type {MIME} is no finding: {error}") from error
 
 
 def _plain(question: str, name: object, value: Any) -> str | bool | int | float:

@@ -72,7 +72,7 @@ def check_parameters(namespace: Mapping[str, Any], **specs: Any) -> None:
     undefined = [name for name in specs if name not in namespace]
     if undefined:
         raise NameError(
-            f"check_parameters is asked to check {', '.join(map(repr, undefined))}, which the notebook does not define; "
+            f"check_parameters has a specification for {', '.join(map(repr, undefined))}, which the notebook lacks; "
             "define it in the cell tagged 'parameters'"
         )
     problems = [problem for name, spec in specs.items() for problem in _problems(name, namespace[name], spec)]

@@ -1,0 +1,254 @@
+"""Execute notebooks with papermill, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swaplib.notebooks import Notebook
+
+__all__ = ["Execution", "child_environment", "clean", "execute", "replace_text"]
+
+_PATIENCE_S = 5  # after a polite request to stop, before a process is killed
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the execution of one notebook went.
+
+    Attributes
+    ----------
+    notebook : Notebook
+        What was executed.
+    parameters : dict
+        What it was given.
+    output : str or None
+        The executed notebook as JSON text, clean of run metadata; None if there is none.
+    error : str or None
+        Where it failed and how; None if it did not.
+    duration_s : float
+        Wall time in seconds.
+    """
+
+    notebook: Notebook
+    parameters: dict[str, Any]
+    output: str | None
+    error: str | None
+    duration_s: float
+
+
+def execute(
+    notebooks: Sequence[Notebook],
+    given: Mapping[str, dict[str, Any]],
+    finished: Callable[[Execution], None],
+    jobs: int | None = None,
+) -> None:
+    """Execute notebooks side by side; those that read the others' findings come last.
+
+    Parameters
+    ----------
+    notebooks : sequence of Notebook
+        What to execute.
+    given : mapping
+        For every notebook's name, its parameters; read when the notebook starts.
+    finished : callable
+        Called in this thread with an `Execution` as each notebook ends, whether it failed or not.
+    jobs : int, optional
+        How many at once; as many as there are CPUs without it.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After all processes were stopped.
+    """
+    jobs = jobs or _cpus()
+    for reads_findings in (False, True):
+        wave = [notebook for notebook in notebooks if notebook.reads_findings is reads_findings]
+        if wave:
+            _execute_wave(wave, given, finished, min(jobs, len(wave)))
+
+
+def clean(notebook: Any) -> None:
+    """Strip what changes at every run from an executed notebook, in place: times, paths and versions.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        Outputs, counts and cell ids stay.
+    """
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file atomically: whoever reads it sees the old text or the new.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder exists.
+    text : str
+        What it will hold.
+    """
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        try:
+            file.write(text)
+            file.close()
+            mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
+            Path(file.name).chmod(mode)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for child processes: this package importable, one BLAS thread, figures inline.
+
+    Returns
+    -------
+    dict
+        A copy of ``os.environ`` with three changes: PYTHONPATH starts with the folder of this package;
+        OPENBLAS_NUM_THREADS is 1, because the last digits of a matrix product depend on it; MPLBACKEND is left out,
+        because a kernel shows no figure under any other backend than its own.
+    """
+    package_home = str(Path(__file__).resolve().parent.parent)
+    paths = [package_home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _execute_wave(
+    notebooks: Sequence[Notebook],
+    given: Mapping[str, dict[str, Any]],
+    finished: Callable[[Execution], None],
+    jobs: int,
+) -> None:
+    """Execute notebooks that do not wait for each other."""
+    processes = _Processes()
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(_execute_one, notebook, given[notebook.name], processes) for notebook in notebooks]
+        try:
+            for future in as_completed(futures):
+                finished(future.result())
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            processes.stop()
+            raise
+
+
+def _execute_one(notebook: Notebook, parameters: dict[str, Any], processes: _Processes) -> Execution:
+    """Run papermill on one notebook and read back what it wrote."""
+    import nbformat
+    import yaml
+
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="swaplib-") as scratch:
+        output = Path(scratch) / notebook.path.name
+        command = [
+            sys.executable,
+            "-m",
+            "papermill",
+            str(notebook.path),
+            str(output),
+            "--cwd",
+            str(notebook.path.parent),
+        ]
+        command += ["--no-progress-bar", "--no-log-output"]
+        if parameters:
+            command += ["--parameters_yaml", yaml.safe_dump(parameters)]
+        status, messages = processes.run(command)
+        duration_s = time.perf_counter() - start
+        try:
+            executed = nbformat.read(output, as_version=4)
+        except FileNotFoundError:
+            last = (messages.strip().splitlines() or [f"papermill ended with status {status}"])[-1]
+            return Execution(notebook, parameters, None, f"did not start: {last}", duration_s)
+    error = _first_error(executed)
+    if status and error is None:
+        last = (messages.strip().splitlines() or [f"papermill ended with status {status}"])[-1]
+        error = f"stopped: {last}"
+    clean(executed)
+    return Execution(notebook, parameters, nbformat.writes(executed) + "\n", error, duration_s)
+
+
+def _first_error(notebook: Any) -> str | None:
+    """Say which cell failed and how, by the number that Jupyter shows."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return f"cell [{cell.execution_count}]: {output.ename}: {output.evalue}"
+    return None
+
+
+class _Processes:
+    """The processes that run now, so that an interrupt can stop them all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopping = False
+
+    def run(self, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command to its end; return its status and what it wrote to stderr."""
+        with self._lock:
+            if self._stopping:
+                return -1, "interrupted"
+            # A session of its own: Ctrl-C reaches only us, and we stop the kernels in order.
+            process = subprocess.Popen(
+                command,
+                env=child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            self._running.add(process)
+        _, messages = process.communicate()
+        with self._lock:
+            self._running.discard(process)
+        return process.returncode, messages
+
+    def stop(self) -> None:
+        """Ask every process to stop, and kill what does not."""
+        with self._lock:
+            self._stopping = True
+            running = list(self._running)
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + _PATIENCE_S
+        for process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _cpus() -> int:
+    """Count the CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _umask() -> int:
+    """Return the umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
