@@ -58,10 +58,10 @@ def call(command: list[str], root: Path, keep: tuple[int, ...], see: Callable[[s
 
 def explain(root: Path, lines: list[str]) -> str:
     """Turn the last lines of a step that failed into one message: the cause, what to do, the lines themselves."""
-    end = [line for line in lines if line.strip()][-20:]
+    end = [line for line in lines if line.strip() and not line.lstrip().startswith(("note:", "hint:"))][-20:]
     text = "\n".join(end)
     causes = {
-        f"no disk space is left; about 1 GB is needed in {root} and half of it in the temporary folder": (
+        f"no disk space is left; about 1.2 GB is needed in {root} and half of it in the temporary folder": (
             "No space left on device",
             "Disk quota exceeded",
         ),
@@ -81,7 +81,10 @@ def explain(root: Path, lines: list[str]) -> str:
     }
     found = [cause for cause, signs in causes.items() if any(sign in text for sign in signs)]
     cause = found[0] if found else "making .venv failed"
-    return "\n    ".join([f"{cause}. Then call the same command again. The last lines were:", *end[-6:]])
+    shown = end[-6:] if found else end
+    return "\n    ".join(
+        [f"{cause}. Once that is put right, call the same command again. The last lines were:", *shown]
+    )
 
 
 class Progress:
