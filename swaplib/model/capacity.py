@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from swaplib.model.arrays import whole_numbers
+from swaplib.model.checks import at_least
+from swaplib.model.entries import OFFSET_MAX
+
 SLOT_BYTES = 8  # encoded_swpentry_t
 PAGE_HEADER_BYTES = 16  # sizeof(struct mmu_swap_batch): next, nr, max
 GATHER_HEADER_BYTES = 64  # sizeof(struct mmu_swap_gather) without its bundle: 32 + 8 + 8 + 16, on 64 bits
@@ -36,12 +40,9 @@ class Limits:
     pages_per_work: int = 19
 
     def __post_init__(self) -> None:
-        lowest = {"page_bytes": 1, "bundle_slots": 2, "page_slots": 2, "pages_per_work": 0}  # a run takes two slots
+        lowest = {"page_bytes": 1, "bundle_slots": 2, "page_slots": 2}  # a run takes two slots
         for name, value in vars(self).items():
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"{name} is {value!r}; expected a whole number")
-            if name in lowest and value < lowest[name]:
-                raise ValueError(f"{name} is {value}; expected at least {lowest[name]}")
+            at_least(name, value, lowest.get(name, 0))
 
     @classmethod
     def for_page(cls, page_bytes: int, **others: int) -> Limits:
@@ -49,11 +50,8 @@ class Limits:
 
         A batch page has ``(page_bytes - 16) // 8`` slots, a work at most ``10000 // page_slots`` pages.
         """
-        if isinstance(page_bytes, bool) or not isinstance(page_bytes, int | np.integer):
-            raise TypeError(f"page_bytes is {page_bytes!r}; expected a whole number of bytes, such as 4096")
+        at_least("page_bytes", page_bytes, PAGE_HEADER_BYTES + 2 * SLOT_BYTES)
         page_slots = (page_bytes - PAGE_HEADER_BYTES) // SLOT_BYTES
-        if page_slots < 2:
-            raise ValueError(f"page_bytes is {page_bytes}; expected a page size such as 4096, 16384 or 65536")
         fields = {"page_slots": page_slots, "pages_per_work": RECORDS_RULE // page_slots}
         return cls(**{"page_bytes": page_bytes, **fields, **others})
 
@@ -126,7 +124,7 @@ def capacity(nr: npt.ArrayLike = 1, limits: Limits | None = None) -> Capacity:
         If a run length is below 1.
     """
     limits = limits or Limits()
-    nr = _whole("nr", nr, lowest=1)
+    nr = _counts("nr", nr, lowest=1)
     bundle, page = _records_a_batch(nr, limits)
     records = bundle + limits.pages_per_work * page
     entries = records * nr
@@ -161,7 +159,7 @@ def works_of(entries: npt.ArrayLike, nr: npt.ArrayLike = 1, limits: Limits | Non
         If a number is negative, or a run length below 1.
     """
     limits = limits or Limits()
-    entries, nr = np.broadcast_arrays(_whole("entries", entries, lowest=0), _whole("nr", nr, lowest=1))
+    entries, nr = np.broadcast_arrays(_counts("entries", entries, lowest=0), _counts("nr", nr, lowest=1))
     bundle, page = _records_a_batch(nr, limits)
     equal, last = entries // nr, entries % nr
     full, held = np.divmod(equal, bundle + limits.pages_per_work * page)  # full works; records in the one after them
@@ -190,12 +188,5 @@ def _records_a_batch(nr: Any, limits: Limits) -> tuple[Any, Any]:
     return -((1 - limits.bundle_slots) // slots), -((1 - limits.page_slots) // slots)
 
 
-def _whole(name: str, values: npt.ArrayLike, *, lowest: int) -> Any:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} is {values!r}; expected whole numbers")
-    if (array < lowest).any():
-        where = tuple(int(i) for i in np.argwhere(array < lowest)[0])
-        at = f"[{', '.join(map(str, where))}]" if where else ""
-        raise ValueError(f"{name}{at} is {array[where]}; expected at least {lowest}")
-    return array.astype(np.int64)[()]
+def _counts(what: str, values: npt.ArrayLike, *, lowest: int) -> Any:
+    return whole_numbers(what, values, lowest, OFFSET_MAX).astype(np.int64)

@@ -9,10 +9,10 @@ Source: [PATCH v3 2/2] mm: tlb: add tlb swap entries batch async release, 5 Aug 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
+
+from swaplib.model.arrays import whole_numbers
 
 Entries = npt.NDArray[np.uint64]
 Lengths = npt.NDArray[np.int64]
@@ -41,18 +41,18 @@ def swap_entry(swap_type: npt.ArrayLike, offset: npt.ArrayLike) -> Entries:
     TypeError, ValueError
         If a number is not whole or does not fit; the message gives its index.
     """
-    types = _checked("swap_type", swap_type, 0, TYPE_MAX).astype(np.uint64)
-    return np.asarray((types << _OFFSET_BITS) | _checked("offset", offset, 0, OFFSET_MAX).astype(np.uint64))
+    types = whole_numbers("swap_type", swap_type, 0, TYPE_MAX).astype(np.uint64)
+    return (types << _OFFSET_BITS) | whole_numbers("offset", offset, 0, OFFSET_MAX).astype(np.uint64)
 
 
 def type_of(entry: npt.ArrayLike) -> Lengths:
     """Types of entries: bits 58 to 62."""
-    return np.asarray(_entries(entry) >> _OFFSET_BITS).astype(np.int64)
+    return (_entries(entry) >> _OFFSET_BITS).astype(np.int64)
 
 
 def offset_of(entry: npt.ArrayLike) -> Lengths:
     """Offsets of entries: bits 0 to 57."""
-    return np.asarray(_entries(entry) & _OFFSET_MASK).astype(np.int64)
+    return (_entries(entry) & _OFFSET_MASK).astype(np.int64)
 
 
 def encode(entry: npt.ArrayLike, nr: npt.ArrayLike = 1) -> Entries:
@@ -97,7 +97,7 @@ def decode(slots: npt.ArrayLike) -> tuple[Entries, Lengths]:
     TypeError, ValueError
         If a marked slot is not followed by a length of 2 to 2**31 - 1; the message gives its index.
     """
-    slots = _checked("slots", slots, 0, 2**64 - 1).astype(np.uint64).ravel()
+    slots = whole_numbers("slots", slots, 0, 2**64 - 1).astype(np.uint64).ravel()
     is_mark = (slots & _RUN_MARK) != 0
     if is_mark.size and is_mark[-1]:
         raise ValueError(f"slots[{slots.size - 1}] is marked as a run and the last; expected its length after it")
@@ -162,7 +162,7 @@ def _joined(first: Entries, nr: Lengths) -> tuple[Entries, Lengths]:
 def _split(first: Entries, nr: Lengths, cluster_entries: int | None) -> tuple[Entries, Lengths]:
     if cluster_entries is None or first.size == 0:
         return first, nr
-    cluster = int(_checked("cluster_entries", cluster_entries, 1, OFFSET_MAX))
+    cluster = int(whole_numbers("cluster_entries", cluster_entries, 1, OFFSET_MAX))
     offset = offset_of(first)
     pieces = (offset + nr - 1) // cluster - offset // cluster + 1
     run = np.repeat(np.arange(first.size), pieces)
@@ -173,12 +173,12 @@ def _split(first: Entries, nr: Lengths, cluster_entries: int | None) -> tuple[En
 
 
 def _entries(entry: npt.ArrayLike) -> Entries:
-    return _checked("entry", entry, 0, ENTRY_MAX).astype(np.uint64)
+    return whole_numbers("entry", entry, 0, ENTRY_MAX).astype(np.uint64)
 
 
 def _runs(entry: npt.ArrayLike, nr: npt.ArrayLike) -> tuple[Entries, Lengths]:
     first = np.atleast_1d(_entries(entry))
-    lengths = _checked("nr", nr, 1, NR_MAX).astype(np.int64)
+    lengths = whole_numbers("nr", nr, 1, NR_MAX).astype(np.int64)
     if first.ndim != 1 or lengths.shape not in ((), first.shape):
         raise ValueError(f"nr has shape {lengths.shape}; expected one number, or one for each of {first.shape} entries")
     lengths = np.array(np.broadcast_to(lengths, first.shape))
@@ -190,20 +190,3 @@ def _runs(entry: npt.ArrayLike, nr: npt.ArrayLike) -> tuple[Entries, Lengths]:
             f"{OFFSET_MAX + 1 - int(offset_of(first[i]))}, to the last offset {OFFSET_MAX}"
         )
     return first, lengths
-
-
-def _checked(name: str, values: npt.ArrayLike, low: int, high: int) -> npt.NDArray[Any]:
-    array = np.asarray(values)
-    if array.size == 0 and array.dtype.kind == "f":  # an empty list
-        return array.astype(np.int64)
-    if array.dtype.kind == "O" and all(isinstance(value, int) for value in array.flat):
-        kept = np.array([low <= value <= high for value in array.flat]).reshape(array.shape)
-    elif array.dtype.kind in "iu":
-        kept = (array >= low) & (array <= high)
-    else:
-        raise TypeError(f"{name} is of type {array.dtype}; expected whole numbers of {low} to {high}")
-    if not kept.all():
-        where = tuple(int(i) for i in np.argwhere(~kept)[0])
-        at = f"[{', '.join(map(str, where))}]" if where else ""
-        raise ValueError(f"{name}{at} is {array[where]}; expected {low} to {high}")
-    return array

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from swaplib.model import gather_state as step
+from swaplib.model.arrays import whole_numbers
 from swaplib.model.capacity import Limits
+from swaplib.model.entries import NR_MAX
 from swaplib.model.gather_replay import ordinals, replay
 
 __all__ = ["Gathered", "gather", "replay"]
-
-INT_MAX = 2**31 - 1  # the patch counts the entries of a run in a C int
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,27 +127,15 @@ def _queued(state: step.Vector) -> tuple[int, int, int, int]:
 
 def _lengths(runs: npt.ArrayLike) -> npt.NDArray[np.int64]:
     array = np.asarray(runs)
-    if array.size == 0:
-        return np.zeros(0, np.int64)
-    if array.dtype.kind not in "iu" or not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2)):
-        raise TypeError(
-            f"runs are {array.dtype} of shape {array.shape}; expected whole numbers, one length a run or rows of "
-            "(first entry, length)"
-        )
-    nr = array if array.ndim == 1 else array[:, 1]
-    bad = np.flatnonzero((nr < 1) | (nr > INT_MAX))
-    if bad.size:
-        raise ValueError(f"runs[{bad[0]}] has a length of {nr[bad[0]]}; expected 1 to {INT_MAX}")
-    return np.ascontiguousarray(nr, dtype=np.int64)
+    if array.size and not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2)):
+        raise ValueError(f"runs have shape {array.shape}; expected one length a run, or rows of (first entry, length)")
+    nr = array[:, 1] if array.ndim == 2 and array.size else array.ravel()
+    return whole_numbers("runs", nr if nr.size else [], 1, NR_MAX).astype(np.int64)
 
 
 def _exiting(exiting: int | npt.ArrayLike, runs: int) -> npt.NDArray[np.int64]:
     """One count a run; a count even where there is no run, for the gather's opening."""
-    array = np.asarray(exiting)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"exiting is {exiting!r}; expected a whole number, or one for each run")
-    if array.ndim and array.shape != (runs,):
-        raise ValueError(f"exiting has shape {array.shape}; expected one number, or {runs}: one for each run")
-    if array.size == 0 or array.min() < 1:
-        raise ValueError(f"exiting is {exiting!r}; expected at least 1, this process being one")
-    return np.array(np.broadcast_to(array, max(runs, 1)), dtype=np.int64)
+    counts = whole_numbers("exiting", exiting, 1, NR_MAX).astype(np.int64)
+    if counts.shape not in ((), (runs,)) or counts.size == 0:
+        raise ValueError(f"exiting has shape {counts.shape}; expected one number, or one for each of {runs} runs")
+    return np.array(np.broadcast_to(counts, max(runs, 1)))
