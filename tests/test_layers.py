@@ -17,7 +17,7 @@ BELOW = {  # a layer, and what it may import besides itself
 
 
 def layer(module: str) -> str:
-    """The layer of a module such as ``swaplib.model.gather``; ``swaplib`` alone has the names of all, so it is surface."""
+    """The layer of a module such as ``swaplib.model.gather``; ``swaplib`` itself has all names: surface."""
     part = module.partition(".")[2].partition(".")[0]
     return part if part in BELOW else "surface"
 
