@@ -77,6 +77,7 @@ def replay(case: Mapping[str, Any]) -> dict[str, Any]:
             first, nr, count, stride = arguments[1:]
             while count > 0:
                 taken, outcome = step.add(process.vector, shared, bounds, gather_fail, page_fail, nr, count)
+                taken = int(taken)  # numpy's, where the step runs as plain Python
                 process.calls += taken
                 append_runs(process.freed if outcome == step.FREED else process.held, first, nr, taken, stride)
                 if outcome == step.QUEUED:
