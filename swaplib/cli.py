@@ -216,7 +216,7 @@ def _report_line(execution: Any) -> None:
     if execution.error:
         _say(f"{head}  FAILED in {' '.join(execution.error.split())}")
         return
-    from swaplib.findings import findings_in
+    from swaplib.answers import findings_in
 
     answers = " ".join(found.sentence for found in findings_in(execution.output, execution.notebook.name))
     _say(f"{head}  {answers}".rstrip())

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from swaplib.answers import Finding, findings_in
 from swaplib.execution import replace_text
-from swaplib.findings import Finding, findings_in
 from swaplib.notebooks import Notebook
 from swaplib.results import Results, versions
 

@@ -52,7 +52,7 @@ START = [
     ("", "# 00 · Start here\n\nWhich notebook answers what?\n\n[Dice](01_dice.ipynb)"),
     ("parameters", 'findings_from: str = ""  # folder with executed notebooks; empty: this collection'),
     ("check", "import swaplib\nswaplib.check_parameters(globals(), findings_from=str)"),
-    ("", 'print(list(swaplib.findings(findings_from).query("question != \'start\'").sentence))'),
+    ("", "print(list(swaplib.findings(findings_from).query(\"question != 'start'\").sentence))"),
 ]
 
 BROKEN = [
@@ -76,7 +76,9 @@ def write_collection(folder: Path, **others: list[tuple[str, str]]) -> Path:
 
 def write_notebook(path: Path, cells: list[tuple[str, str]]) -> None:
     """Write a notebook of (tag, source) cells; the first is its title."""
-    notebook = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    notebook = new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
     for position, (tag, source) in enumerate(cells):
         new_cell = new_code_cell if position else new_markdown_cell
         cell = new_cell(textwrap.dedent(source).strip(), id=f"cell-{position}")

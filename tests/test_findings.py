@@ -1,0 +1,151 @@
+"""A finding carries a notebook's answer, escaped for readers and exact for strict nbval."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from swaplib.answers import MIME, finding, findings
+from swaplib.execution import child_environment
+
+CALL = 'import swaplib\nswaplib.finding("gather", "It holds 3.", values={"held": 3.14159}, verdict="bounded")'
+
+
+def example(**changes):
+    return finding(**{"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "yes", **changes})
+
+
+def write(path: Path, *bundles, source=CALL):
+    """Write an executed notebook with one cell for each bundle of outputs."""
+    cells = [
+        new_code_cell(
+            source,
+            execution_count=number,
+            outputs=[new_output("execute_result", data=bundle, execution_count=number)],
+        )
+        for number, bundle in enumerate(bundles, start=1)
+    ]
+    nbformat.write(new_notebook(cells=cells), path)
+
+
+def test_a_finding_shows_itself_as_text_html_and_values():
+    bundle = example()._repr_mimebundle_()
+    assert bundle["text/plain"] == "Q1: yes\nIt is 3."
+    assert "It is 3." in bundle["text/html"]
+    assert bundle[MIME] == {"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "yes"}
+
+
+def test_text_of_a_finding_is_escaped_in_html():
+    html = example(sentence="a <script>alert(1)</script> & b", verdict="<i>")._repr_mimebundle_()["text/html"]
+    assert "a &lt;script&gt;alert(1)&lt;/script&gt; &amp; b" in html
+    assert "&lt;i&gt;" in html
+
+
+def test_numpy_scalars_become_plain_values():
+    values = {"i": np.int64(12345), "f": np.float32(0.123456), "b": np.bool_(True), "s": np.str_("x")}
+    plain = example(values=values).values
+    assert plain == {"i": 12345, "f": 0.123, "b": True, "s": "x"}
+    assert [type(value) for value in plain.values()] == [int, float, bool, str]
+
+
+@given(st.floats(1e-300, 1e300) | st.floats(-1e300, -1e-300))
+def test_floats_keep_three_significant_figures(number):
+    kept = example(values={"x": number}).values["x"]
+    assert kept == float(f"{number:.3g}")
+    assert math.isclose(kept, number, rel_tol=0.00501)
+
+
+@pytest.mark.parametrize("question", ["Q0", "Q17", "q1 ", "", "Gather", "two words", "a" * 25, None])
+def test_an_unknown_question_is_refused(question):
+    with pytest.raises(ValueError, match="expected Q1 to Q16 or a short lower-case word"):
+        example(question=question)
+
+
+@pytest.mark.parametrize("what", ["sentence", "verdict"])
+@pytest.mark.parametrize("text", ["", "  ", None])
+def test_an_empty_text_is_refused(what, text):
+    with pytest.raises(ValueError, match=f"finding Q1: its {what} is .*; expected text"):
+        example(**{what: text})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, np.float64("nan"), 1.797e308])
+def test_a_number_that_is_not_finite_is_refused_by_name(number):
+    with pytest.raises(
+        ValueError, match=r"finding Q1: value 'ratio' is (nan|inf|1.797e.308); expected a finite number"
+    ):
+        example(values={"ratio": number})
+
+
+@pytest.mark.parametrize("value", [None, [1], {"a": 1}, np.array([1.0, 2.0]), 1j])
+def test_a_value_that_is_not_flat_is_refused_by_name(value):
+    with pytest.raises(TypeError, match=r"finding Q1: value 'a' is a .*; expected a number, text or bool"):
+        example(values={"a": value})
+
+
+def test_findings_are_read_from_stored_outputs_in_order(tmp_path):
+    write(tmp_path / "02_b.ipynb", example(question="Q2")._repr_mimebundle_())
+    write(tmp_path / "01_a.ipynb", {"text/plain": "3"}, example(question="word", values={"x": 2.5})._repr_mimebundle_())
+    table = findings(tmp_path)
+    assert list(table.columns) == ["question", "notebook", "sentence", "verdict", "values"]
+    assert list(table.question) == ["word", "Q2"]
+    assert list(table.notebook) == ["01_a", "02_b"]
+    assert table["values"][0] == {"x": 2.5}
+
+
+def test_a_folder_without_findings_gives_an_empty_frame_with_its_columns(tmp_path):
+    assert list(findings(tmp_path).columns) == ["question", "notebook", "sentence", "verdict", "values"]
+    assert findings(tmp_path).empty
+
+
+def test_a_question_answered_twice_is_an_error_that_names_both_notebooks(tmp_path):
+    for name in ("01_a", "02_b"):
+        write(tmp_path / f"{name}.ipynb", example()._repr_mimebundle_())
+    with pytest.raises(ValueError, match="Q1 is answered twice: in 01_a and in 02_b; expected one finding a question"):
+        findings(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"cells": [3]}', '{"cells": [{"cell_type": "code"}]}'])
+def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
+    (tmp_path / "03_c.ipynb").write_text(text)
+    with pytest.raises(ValueError, match="03_c is not a notebook of format 4"):
+        findings(tmp_path)
+
+
+@pytest.mark.parametrize("bundle", [{"x": 3}, {"question": "Q1"}, {**example()._repr_mimebundle_()[MIME], "more": 1}])
+def test_a_stored_finding_that_is_none_is_named(tmp_path, bundle):
+    write(tmp_path / "03_c.ipynb", {MIME: bundle})
+    with pytest.raises(ValueError, match=r"03_c: an output of type .* is no finding"):
+        findings(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder; expected one with executed notebooks"):
+        findings(tmp_path / "nowhere")
+
+
+def test_strict_nbval_fails_when_only_the_values_of_a_stored_finding_are_altered(tmp_path):
+    true = finding("gather", "It holds 3.", values={"held": 3.14159}, verdict="bounded")._repr_mimebundle_()
+    altered = {**true, MIME: {**true[MIME], "values": {"held": 3.15}}}
+    write(tmp_path / "stored.ipynb", true, altered)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "pyproject.toml",
+        str(tmp_path),
+    ]
+    checkout = Path(__file__).parent.parent
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=checkout, env=child_environment())
+    assert "1 failed, 1 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert "Cell 1" in ended.stdout.split("short test summary")[1]
