@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from swaplib.installing import Progress, SetupError, call, explain
+from swaplib.installing import NO_VENV, Progress, SetupError, call, explain
 
 try:
     import fcntl
@@ -124,10 +124,7 @@ def set_up(root: Path, because: str = "") -> Path:
     if not reason:
         return _python(place)
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-        raise SetupError(
-            f"{sys.executable} has no venv module that can install pip; "
-            f"on Debian and Ubuntu: sudo apt install python3-venv (or python3.{sys.version_info.minor}-venv)"
-        )
+        raise SetupError(NO_VENV)
     try:
         with _alone(place) as lock:
             if unready(root):  # nobody made it while we waited

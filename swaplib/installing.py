@@ -13,6 +13,12 @@ from pathlib import Path
 from types import FrameType
 
 
+NO_VENV = (
+    f"{sys.executable} has no venv module that can install pip; "
+    f"on Debian and Ubuntu: sudo apt install python3-venv (or python3.{sys.version_info.minor}-venv)"
+)
+
+
 class SetupError(Exception):
     """The environment could not be made; the message says why and what to do."""
 
@@ -61,6 +67,7 @@ def explain(root: Path, lines: list[str]) -> str:
     end = [line for line in lines if line.strip() and not line.lstrip().startswith(("note:", "hint:"))][-20:]
     text = "\n".join(end)
     causes = {
+        NO_VENV: ("ensurepip is not",),
         f"no disk space is left; about 1.2 GB is needed in {root} and half of it in the temporary folder": (
             "No space left on device",
             "Disk quota exceeded",

@@ -234,6 +234,7 @@ def test_a_step_that_fails_shows_its_last_lines_and_a_retry_works(checkout):
     ("line", "cause"),
     [
         ("OSError: [Errno 28] No space left on device", "no disk space is left"),
+        ("created successfully because ensurepip is not", "apt install python3-venv"),
         ("[Errno 30] Read-only file system: '.venv'", "cannot be written"),
         ("Failed to establish a new connection: [Errno 111] Connection refused", "the package index cannot be reached"),
         ("Temporary failure in name resolution: NameResolutionError(...)", "the package index cannot be reached"),
