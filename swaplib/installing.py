@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-
 NO_VENV = (
     f"{sys.executable} has no venv module that can install pip; "
     f"on Debian and Ubuntu: sudo apt install python3-venv (or python3.{sys.version_info.minor}-venv)"

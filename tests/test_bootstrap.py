@@ -170,7 +170,7 @@ def test_the_stamp_is_written_last(checkout):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_environment_is_made_anew(checkout, number):
     left = checkout / ".venv" / "left behind"
-    process = begin(checkout, script=f"open({str(left)!r}, 'w').close(); import time; time.sleep(3)")
+    process = begin(checkout, script=f"open({str(left)!r}, 'w').close(); import time; time.sleep(1)")
     wait_for(left.exists)
     process.send_signal(number)
     process.communicate(timeout=30)
