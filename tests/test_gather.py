@@ -222,6 +222,13 @@ def test_a_full_work_holds_9678_single_entries_or_4849_runs(nr, records, entries
     assert (first["records"], first["entries"], first["pages"]) == (records, entries, 19)
 
 
+def test_single_entries_fill_the_bundle_with_7_and_each_page_with_509():
+    gathered = gather(np.ones(9678 + 8, int))
+    first = gathered.batch_of_run[gathered.work_of_run == 0]
+    assert np.bincount(first).tolist() == [7] + [509] * 19
+    assert gathered.batch_of_run[gathered.work_of_run == 1].tolist() == [0] * 7 + [1]
+
+
 @given(st.lists(lengths, min_size=32, max_size=400), failures, failures)
 def test_no_entry_is_lost_when_allocations_fail(runs, gather_fail, page_fail):
     gathered = gather(runs, gather_fail=gather_fail, page_fail=page_fail)

@@ -26,6 +26,7 @@ class Gathered:
     works: one row a queued work, in order of queueing, with the columns records, slots, pages (batch pages), entries,
         queued_after (runs met when it was queued) and at_finish (queued at the end of the process, perhaps empty).
     work_of_run: for each run the row of `works` that holds it, -1 if the process freed it itself.
+    batch_of_run: where in that work it lies: 0 for the bundle, else the number of the batch page; -1 if in none.
     entries_sync, entries_async: entries freed by the process itself and entries queued.
     memory_bytes: memory of all works, which the process holds if no kworker runs before it has exited.
     gather_allocations, page_allocations: calls of the two allocators, failing ones included.
@@ -34,6 +35,7 @@ class Gathered:
     state: str
     works: pd.DataFrame
     work_of_run: npt.NDArray[np.int64]
+    batch_of_run: npt.NDArray[np.int64]
     entries_sync: int
     entries_async: int
     memory_bytes: int
@@ -96,9 +98,9 @@ def gather(
     shared[step.EXITING] = exiting[0] - 1  # opening counts this one
     opened = step.open_gather(state, shared, bounds, fails[0], bool(dying), int(nr.sum()))
 
-    stored, works, met = np.zeros(nr.size, np.bool_), [], 0
+    batch, works, met = np.full(nr.size, -1), [], 0
     while met < nr.size:
-        met, outcome = step.add_runs(state, shared, bounds, *fails, nr, exiting, stored, met)
+        met, outcome = step.add_runs(state, shared, bounds, *fails, nr, exiting, batch, met)
         if outcome == step.QUEUED:
             works.append((*_queued(state), met, False))
     if step.finish(state, shared):
@@ -106,11 +108,13 @@ def gather(
 
     frame = pd.DataFrame(works, columns=["records", "slots", "pages", "entries", "queued_after", "at_finish"])
     frame = frame.astype({name: bool if name == "at_finish" else np.int64 for name in frame})
-    held = np.searchsorted(frame["queued_after"].to_numpy(), np.arange(nr.size), side="right")
+    stored = batch >= 0
+    work = np.searchsorted(frame["queued_after"].to_numpy(), np.arange(nr.size), side="right")
     return Gathered(
         state=("none", "freeable", "freeing")[opened],
         works=frame,
-        work_of_run=np.where(stored, held, -1),
+        work_of_run=np.where(stored, work, -1),
+        batch_of_run=batch,
         entries_sync=int(nr[~stored].sum()),
         entries_async=int(nr[stored].sum()),
         memory_bytes=int(len(frame) * limits.gather_bytes + frame["pages"].sum() * limits.page_bytes),

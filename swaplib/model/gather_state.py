@@ -110,18 +110,20 @@ def add_runs(
     page_fail: Vector,
     nr: Vector,
     exiting: Vector,
-    was_stored: npt.NDArray[np.bool_],
+    batch: Vector,
     start: int,
 ) -> tuple[int, int]:
     """Meet the runs ``nr[start:]`` one by one, ``exiting[i]`` gathers being open at run i, until a work is queued.
 
-    Returns the index of the next run and the last outcome; fills `was_stored`.
+    Returns the index of the next run and the last outcome; fills `batch` with where each run was stored: 0 for the
+    bundle, else the number of the work's page, or -1 where the process frees the run.
     """
     outcome = FREED
     for i in range(start, nr.size):
         shared[EXITING] = exiting[i]
+        page = gather[PAGES]
         _, outcome = add(gather, shared, limits, gather_fail, page_fail, nr[i], 1)
-        was_stored[i] = outcome != FREED
+        batch[i] = page if outcome != FREED else -1
         if outcome == QUEUED:
             return i + 1, outcome
     return nr.size, outcome
