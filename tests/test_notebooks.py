@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import papermill
 import pytest
 from small_collection import DICE, write_collection, write_notebook
 
@@ -25,6 +26,27 @@ def test_a_notebook_says_its_parameters_with_type_default_and_help(notebooks):
     assert notebooks[1].parameters[0] == Parameter("sides", "int", "6", "sides of the die: 4, 6 or 20")
     assert [p.name for p in notebooks[1].parameters] == ["sides", "share", "label", "loud", "throws"]
     assert notebooks[1].parameters[4].default == "[1, 2]"
+
+
+def test_papermill_sees_the_same_parameters(notebooks):
+    for notebook in notebooks:
+        seen = papermill.inspect_notebook(str(notebook.path)).values()
+        assert [tuple(p.values()) for p in seen] == [(p.name, p.type, p.default, p.help) for p in notebook.parameters]
+
+
+def test_a_parameter_may_hold_a_comma_a_hash_or_an_equals_sign(tmp_path):
+    cells = [DICE[0], ("parameters", "text: str = 'a=b # c'  # shown\nplain = [1,\n  2]")]
+    write_notebook(tmp_path / "05_x.ipynb", cells)
+    assert collection(tmp_path)[0].parameters == (
+        Parameter("text", "str", "'a=b # c'", "shown"),
+        Parameter("plain", "", "[1,\n  2]", ""),
+    )
+
+
+def test_a_parameters_cell_that_is_no_python_is_named(tmp_path):
+    write_notebook(tmp_path / "05_x.ipynb", [DICE[0], ("parameters", "sides: int =")])
+    with pytest.raises(UsageError, match=r"05_x.ipynb: its cell tagged 'parameters' is not Python"):
+        collection(tmp_path)
 
 
 def test_checkpoints_and_folders_below_are_not_listed(tmp_path):
