@@ -73,6 +73,7 @@ def test_nothing_tracked_names_a_path_of_one_machine():
     found = [
         f"{path.relative_to(ROOT)}: {match.group().decode(errors='replace')}"
         for path in tracked()
+        if path.name != "test_hygiene.py"  # holds examples of such paths
         for match in pattern.finditer(path.read_bytes())
     ]
     assert found == []
