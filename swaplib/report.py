@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,8 +79,30 @@ def _body(path: Path, ran: Sequence[Notebook]) -> str:
     ]
     source = {n.name: n.path for n in ran}[path.stem]
     body, _ = _exporter().from_notebook_node(notebook, resources={"metadata": {"path": str(source.parent)}})
+    body = re.sub(
+        r'<table border="1" class="dataframe">.*?</table>', lambda table: _align_words(table[0]), body, flags=re.S
+    )
     names = "|".join(re.escape(n.name) for n in ran)
     return re.sub(rf'href="({names})\.ipynb(#[^"]*)?"', r'href="\1.html\2"', body)
+
+
+def _align_words(table: str) -> str:
+    """Mark the columns of a frame that hold words, which pandas aligns as if they were numbers."""
+    cell = re.compile(r"<t[hd]>(.*?)</t[hd]>", re.S)
+    rows = re.split(r"(?=<tr)", table)
+    words = set()
+    for row in rows:
+        values = re.findall(r"<td>(.*?)</td>", row, re.S)
+        # Counted from the right, heads and values agree whatever the number of index columns.
+        words |= {len(values) - i for i, value in enumerate(values) if re.search(r"^(?!NaN$|-?inf$).*[a-z]{2}", value)}
+    for number, row in enumerate(rows):
+        places = itertools.count(len(cell.findall(row)), -1)
+        rows[number] = cell.sub(lambda found, places=places: _marked(found[0], next(places) in words), row)
+    return "".join(rows)
+
+
+def _marked(cell: str, is_word: bool) -> str:
+    return cell.replace(">", ' class="text">', 1) if is_word else cell
 
 
 @functools.cache

@@ -150,7 +150,9 @@ def test_a_folder_with_other_files_needs_force(folder, monkeypatch, capsys):
     assert cli.main(["run", "02", "--out", str(out)]) == 2
     assert "holds files that are not from a former run; add --force" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["letter.txt"]
+    monkeypatch.setattr("swaplib.execution.execute", lambda *_: None)
     assert cli.main(["run", "02", "--out", str(out), "--force"]) == 0
+    assert (out / "manifest.json").exists()
     assert (out / "letter.txt").read_text() == "dear"
 
 

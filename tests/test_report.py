@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import nbformat
+import pandas as pd
 import pytest
 from small_collection import BROKEN, DICE, write_collection, write_notebook
 
@@ -11,7 +12,7 @@ from swaplib import cli
 from swaplib.answers import finding
 from swaplib.execution import Execution
 from swaplib.notebooks import collection
-from swaplib.report import write_report
+from swaplib.report import _align_words, write_report
 from swaplib.results import Results
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
@@ -100,6 +101,13 @@ def test_every_link_inside_the_report_leads_somewhere(real):
     for text in real.values():
         for link in Addresses(text).links:
             assert link.startswith(("https://", "#")) or link.removesuffix(".ipynb").removesuffix(".html") in real
+
+
+def test_columns_of_words_and_their_heads_are_marked_and_columns_of_numbers_are_not():
+    frame = pd.DataFrame({"n": [1, 2], "verdict": ["equal", "x"], "share": [0.5, None]}, index=["first", "second"])
+    marked = _align_words(frame.to_html())
+    assert re.findall(r'class="text">([^<]*)<', marked) == ["verdict", "equal", "x"]
+    assert marked.replace(' class="text"', "") == frame.to_html()
 
 
 @pytest.fixture
