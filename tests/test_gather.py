@@ -313,8 +313,17 @@ small_limits = st.builds(
 )
 
 
-@given(st.one_of(small_limits, st.sampled_from(PAGES_BYTES).map(Limits.for_page)), st.integers(0, 60_000), lengths)
-def test_the_closed_form_equals_the_state_machine(limits, entries, nr):
+@given(small_limits, st.integers(0, 150), st.integers(1, 4))
+def test_the_closed_form_equals_the_state_machine_in_small_works(limits, entries, nr):
+    closed_form_equals_state_machine(limits, entries, nr)
+
+
+@given(st.sampled_from(PAGES_BYTES).map(Limits.for_page), st.integers(0, 60_000), lengths)
+def test_the_closed_form_equals_the_state_machine_on_every_page_size(limits, entries, nr):
+    closed_form_equals_state_machine(limits, entries, nr)
+
+
+def closed_form_equals_state_machine(limits, entries, nr):
     last = [["rm", 0, 0, entries % nr, 1, 0]] if entries % nr else []
     walked = replay(
         {
