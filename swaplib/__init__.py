@@ -6,7 +6,17 @@ The public names below load on first use, so that ``import swaplib`` needs the s
 __version__ = "0.1.0"
 
 _HOME = {
+    "datasets": "swaplib.evidence.datasets",
+    "kernel": "swaplib.catalogue",
+    "kernels": "swaplib.catalogue",
     "load": "swaplib.evidence.datasets",
+    "machine": "swaplib.catalogue",
+    "machines": "swaplib.catalogue",
+    "policies": "swaplib.catalogue",
+    "policy": "swaplib.catalogue",
+    "simulate": "swaplib.sim.simulate",
+    "storm": "swaplib.catalogue",
+    "storms": "swaplib.catalogue",
     "check_parameters": "swaplib.parameters",
     "each": "swaplib.parameters",
     "finding": "swaplib.findings",
@@ -19,7 +29,7 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     """Import a public name from its home on first use."""
     if name in _HOME:
         import importlib
@@ -30,6 +40,6 @@ def __getattr__(name):
     raise AttributeError("module 'swaplib' has no attribute {!r}".format(name))
 
 
-def __dir__():
+def __dir__() -> list:
     """List the public names, loaded or not."""
     return sorted(set(globals()) | set(__all__))

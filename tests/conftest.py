@@ -3,13 +3,15 @@
 import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-os.environ["MPLBACKEND"] = "Agg"
 
 from collections.abc import Callable
 from typing import Any
 
+import matplotlib as mpl
 import pytest
 from hypothesis import settings
+
+mpl.use("Agg")  # here alone: notebooks under test keep their inline figures
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")

@@ -9,11 +9,12 @@ from numbers import Integral
 def at_least(what: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` when it is a whole number from `low` to `high`; else raise a ValueError that names `what`."""
     bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if isinstance(value, bool) or not isinstance(value, (int, Integral)):
         raise ValueError(f"{what} is {value!r}; expected a whole number {bounds}")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{what} is {value}; expected a whole number {bounds}")
-    return int(value)
+    number = int(value)
+    if number < low or (high is not None and number > high):
+        raise ValueError(f"{what} is {number}; expected a whole number {bounds}")
+    return number
 
 
 def one_of(what: str, value: object, choices: Iterable[object]) -> None:

@@ -43,7 +43,7 @@ def compiled(function: Function) -> Function:
     before = config.CACHE_DIR
     config.CACHE_DIR = str(_cache_folder())  # read once, when caching is switched on
     try:
-        return cast(Function, numba.njit(cache=True)(function))
+        return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
     finally:
         config.CACHE_DIR = before
 

@@ -127,8 +127,11 @@ class Kernel:
         Stages of emptying the slot cache; empty where there is none.
     slot_cache_entries
         Entries of the per-CPU slot cache; 0 where there is none.
-    walk, present, flush
-        Costs of meeting a run in the page table, of unmapping a present page, and of freeing it later.
+    walk, present, flush, zone
+        Costs of meeting a run in the page table, of unmapping a present page, of freeing it later, and of giving one
+        batch to the page allocator.
+    list_push, allocate, compress
+        Costs of putting a record on a shared list, of allocating swap slots, and of compressing a reclaimed page.
     zone_pages
         Present pages that the page allocator takes back under one zone lock.
     ordered_single
@@ -146,6 +149,9 @@ class Kernel:
     present: Cost
     flush: Cost
     zone: Cost
+    list_push: Cost
+    allocate: Cost
+    compress: Cost
     zone_pages: int
     ordered_single: bool
 

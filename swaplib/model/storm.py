@@ -89,6 +89,8 @@ class Storm:
         False when exit follows swap-out so closely that caches are warm (machine number ``warm_entries``).
     background, foreground, foreground_at_ns
         What else runs.
+    foreground_reclaims
+        Below the watermark the foreground reclaims by itself (True) or waits for memory (False).
     free_pages, swap_used_entries
         Free memory and foreign swap entries at the start; None takes the machine's free pages.
     limit_ns
@@ -114,6 +116,7 @@ class Storm:
     background: tuple[Background, ...] = ()
     foreground: tuple[Phase, ...] = ()
     foreground_at_ns: int = 0
+    foreground_reclaims: bool = True
     free_pages: int | None = None
     swap_used_entries: int = 0
     limit_ns: int = 60_000_000_000

@@ -1,0 +1,267 @@
+"""One run queue a CPU: who runs next, who preempts whom, and where a woken task goes."""
+
+from __future__ import annotations
+
+from swaplib.model.compiled import compiled
+from swaplib.sim.clock import close_segment
+from swaplib.sim.events import schedule_cpu
+from swaplib.sim.state import BACK, CPU_BUSY, CPU_IDLE, FRONT, IDLE, QUEUED, RUNNING, SWITCH
+from swaplib.sim.world import World
+
+
+@compiled
+def wake(w: World, task: int) -> None:
+    """Make a sleeping task runnable: on an idle CPU that it may use, else where least weight waits."""
+    t = w.task[task]
+    cpu = _choose_cpu(w, task)
+    c = w.cpu[cpu]
+    t.cpu = cpu
+    if c.task < 0:
+        close_segment(w, cpu)
+        t.vruntime = c.vruntime
+        t.state = RUNNING
+        c.task = task
+        c.state = CPU_BUSY
+        c.category = IDLE
+        c.planned = w.system[0].wake_ns
+        c.slice_end = w.system[0].now + w.system[0].wake_ns + w.system[0].slice_ns
+        schedule_cpu(w, cpu, w.system[0].now + w.system[0].wake_ns)
+        return
+    t.vruntime = _least_vruntime(w, cpu)
+    enqueue(w, cpu, task)
+    if _preempts(w, task, cpu):
+        c.resched = 1
+        _cut(w, cpu, w.system[0].now)
+    else:
+        _cut(w, cpu, c.slice_end)
+
+
+@compiled
+def enqueue(w: World, cpu: int, task: int) -> None:
+    """Add a task at the end of a CPU's run queue."""
+    c, t = w.cpu[cpu], w.task[task]
+    t.next = -1
+    t.state = QUEUED
+    t.cpu = cpu
+    if c.queue < 0:
+        c.queue = task
+    else:
+        last = c.queue
+        while w.task[last].next >= 0:
+            last = w.task[last].next
+        w.task[last].next = task
+    c.waiting += 1
+    c.load += t.weight
+
+
+@compiled
+def give_up(w: World, cpu: int) -> bool:
+    """At a point where the running task may be preempted: put it back if another should run; True when it was."""
+    c = w.cpu[cpu]
+    if c.waiting == 0:
+        c.resched = 0
+        return False
+    system = w.system[0]
+    if c.resched == 0 and system.now < c.slice_end:
+        return False
+    c.resched = 0
+    task = c.task
+    best = _best(w, cpu)
+    if not _goes_before(w, best, task):
+        c.slice_end = system.now + system.slice_ns
+        return False
+    c.task = -1
+    idle = _idle_cpu(w, task)
+    if idle >= 0 and idle != cpu:
+        w.task[task].state = QUEUED
+        wake(w, task)
+    else:
+        enqueue(w, cpu, task)
+    return True
+
+
+@compiled
+def next_task(w: World, cpu: int) -> int:
+    """Take the task that a free CPU runs next from its own queue, else from the fullest one; -1 when none waits."""
+    c = w.cpu[cpu]
+    task = _best(w, cpu)
+    if task < 0:
+        task = _pull(w, cpu)
+    else:
+        _dequeue(w, cpu, task)
+    if task < 0:
+        return -1
+    t = w.task[task]
+    t.state = RUNNING
+    t.cpu = cpu
+    c.task = task
+    c.resched = 0
+    c.vruntime = max(c.vruntime, t.vruntime)
+    c.slice_end = w.system[0].now + w.system[0].slice_ns
+    return task
+
+
+@compiled
+def _choose_cpu(w: World, task: int) -> int:
+    idle = _idle_cpu(w, task)
+    if idle >= 0:
+        return idle
+    t = w.task[task]
+    best = -1
+    best_load = 0
+    best_near = False
+    for cpu in range(w.cpu.shape[0]):
+        c = w.cpu[cpu]
+        if t.node >= 0 and c.node != t.node:
+            continue
+        near = t.near >= 0 and c.pod == w.cpu[t.near].pod
+        running = 0 if c.task < 0 else w.task[c.task].weight
+        load = (c.load + running) * 1024 // c.capacity
+        if best < 0 or (near and not best_near) or (near == best_near and load < best_load):
+            best, best_load, best_near = cpu, load, near
+    return best
+
+
+@compiled
+def _idle_cpu(w: World, task: int) -> int:
+    """Return the best idle CPU for a task: near first where it has a place, then capacity, then node; -1 if none."""
+    t = w.task[task]
+    best = -1
+    best_score = -1
+    home = -1 if t.near < 0 else w.cpu[t.near].node
+    for cpu in range(w.cpu.shape[0]):
+        c = w.cpu[cpu]
+        if c.task >= 0 or c.waiting > 0 or (t.node >= 0 and c.node != t.node):
+            continue
+        score = c.capacity * 4
+        if t.near >= 0 and c.pod == w.cpu[t.near].pod:
+            score += 1 << 20
+        if c.node == home:
+            score += 2
+        if cpu == t.cpu:
+            score += 1
+        if score > best_score:
+            best, best_score = cpu, score
+    return best
+
+
+@compiled
+def _best(w: World, cpu: int) -> int:
+    task = w.cpu[cpu].queue
+    best = task
+    while task >= 0:
+        if _goes_before(w, task, best):
+            best = task
+        task = w.task[task].next
+    return best
+
+
+@compiled
+def _goes_before(w: World, a: int, b: int) -> bool:
+    """Whether task a runs rather than b: real time first, then the smaller virtual runtime."""
+    if w.task[a].realtime != w.task[b].realtime:
+        return w.task[a].realtime > w.task[b].realtime
+    return w.task[a].realtime == 0 and w.task[a].vruntime < w.task[b].vruntime
+
+
+@compiled
+def _dequeue(w: World, cpu: int, task: int) -> None:
+    c = w.cpu[cpu]
+    if c.queue == task:
+        c.queue = w.task[task].next
+    else:
+        before = c.queue
+        while w.task[before].next != task:
+            before = w.task[before].next
+        w.task[before].next = w.task[task].next
+    c.waiting -= 1
+    c.load -= w.task[task].weight
+
+
+@compiled
+def _pull(w: World, cpu: int) -> int:
+    """Take a waiting task from the fullest queue, of the same node first."""
+    mine = w.cpu[cpu].node
+    found = -1
+    source = -1
+    for same_node in (True, False):
+        most = 0
+        for other in range(w.cpu.shape[0]):
+            o = w.cpu[other]
+            if o.waiting > most and (o.node == mine) == same_node:
+                task = _movable(w, other, mine)
+                if task >= 0:
+                    found, source, most = task, other, o.waiting
+        if found >= 0:
+            break
+    if found < 0:
+        return -1
+    _dequeue(w, source, found)
+    t = w.task[found]
+    t.vruntime += w.cpu[cpu].vruntime - _least_vruntime(w, source)
+    return found
+
+
+@compiled
+def _movable(w: World, cpu: int, node: int) -> int:
+    """Return the first of a CPU's waiting tasks, by virtual runtime, that may run on a node; -1 if none."""
+    best = -1
+    task = w.cpu[cpu].queue
+    while task >= 0:
+        if (w.task[task].node < 0 or w.task[task].node == node) and (best < 0 or _goes_before(w, task, best)):
+            best = task
+        task = w.task[task].next
+    return best
+
+
+@compiled
+def _least_vruntime(w: World, cpu: int) -> int:
+    """Return the least virtual runtime of a CPU's tasks, never less than before."""
+    c = w.cpu[cpu]
+    least = -1
+    if c.task >= 0:
+        t = w.task[c.task]
+        least = t.vruntime + (w.system[0].now - c.since) * 1024 // t.weight
+    task = c.queue
+    while task >= 0:
+        if least < 0 or w.task[task].vruntime < least:
+            least = w.task[task].vruntime
+        task = w.task[task].next
+    c.vruntime = max(c.vruntime, least)
+    return c.vruntime
+
+
+@compiled
+def _preempts(w: World, task: int, cpu: int) -> bool:
+    """Whether a woken task takes the CPU from the running one: by its virtual deadline, real time always."""
+    c = w.cpu[cpu]
+    t, running = w.task[task], w.task[c.task]
+    if t.realtime != running.realtime:
+        return t.realtime > running.realtime
+    if t.realtime > 0:
+        return False
+    now = running.vruntime + (w.system[0].now - c.since) * 1024 // running.weight
+    span = w.system[0].slice_ns * 1024
+    return t.vruntime + span // t.weight < now + span // running.weight
+
+
+@compiled
+def _cut(w: World, cpu: int, at: int) -> None:
+    """End a running burst at `at`, if it would last longer and may be interrupted."""
+    c = w.cpu[cpu]
+    if c.state != CPU_BUSY or c.category == IDLE or c.category == SWITCH:
+        return
+    kind = w.task[c.task].kind
+    if (kind in (FRONT, BACK)) and w.task[c.task].atomic == 0:
+        at = max(at, w.system[0].now)
+        if c.since + c.planned > at:
+            schedule_cpu(w, cpu, at)
+
+
+@compiled
+def rest(w: World, cpu: int) -> None:
+    """Leave a CPU without a task."""
+    c = w.cpu[cpu]
+    c.state = CPU_IDLE
+    c.category = IDLE
+    c.planned = 0

@@ -1,0 +1,38 @@
+"""Page tables of 512 entries, claimed in address order by the owner and by a reaper."""
+
+from __future__ import annotations
+
+from swaplib.model.compiled import compiled
+from swaplib.sim.cost import nanoseconds
+from swaplib.sim.world import World
+
+
+@compiled
+def claim_table(w: World, task: int, two_passes: bool, second_pass: bool) -> bool:
+    """Claim the next page table; the walk's time is left in ``system.segment_ns``. False when none is left."""
+    t = w.task[task]
+    p = w.process[t.process]
+    system = w.system[0]
+    table = p.next_table
+    if table >= p.tables:
+        return False
+    p.next_table += 1
+    swap = _share(p.entries, table, p.tables)
+    present = _share(p.present, table, p.tables)
+    file = _share(p.file, table, p.tables)
+    if two_passes and second_pass:
+        present, file = 0, 0
+    scanned = swap
+    if two_passes and not second_pass:
+        swap = 0
+    runs = (swap + p.run - 1) // p.run
+    t.swap_left, t.present_left, t.file_left = swap, present, file
+    cpu_ps = scanned * system.walk_entry_ps + runs * system.walk_run_cpu_ps + (present + file) * system.present_cpu_ps
+    memory_ps = runs * system.walk_run_memory_ps + (present + file) * system.present_memory_ps
+    system.segment_ns = nanoseconds(w, t.cpu, p.node, cpu_ps, memory_ps)
+    return True
+
+
+@compiled
+def _share(total: int, table: int, tables: int) -> int:
+    return total * (table + 1) // tables - total * table // tables
