@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -157,36 +157,41 @@ def _execute_wave(
 def _execute_one(notebook: Notebook, parameters: dict[str, Any], processes: _Processes) -> Execution:
     """Run papermill on one notebook and read back what it wrote."""
     import nbformat
-    import yaml
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="swaplib-") as scratch:
-        output = Path(scratch) / notebook.path.name
-        command = [
-            sys.executable,
-            "-m",
-            "papermill",
-            str(notebook.path),
-            str(output),
-            "--cwd",
-            str(notebook.path.parent),
-        ]
-        command += ["--no-progress-bar", "--no-log-output"]
-        if parameters:
-            command += ["--parameters_yaml", yaml.safe_dump(parameters)]
-        status, messages = processes.run(command)
+        output, problem = Path(scratch, notebook.path.name), Path(scratch, "problem.txt")
+        status = processes.run(_papermill, notebook.path, output, parameters, child_environment(), problem)
         duration_s = time.perf_counter() - start
-        try:
-            executed = nbformat.read(output, as_version=4)
-        except FileNotFoundError:
-            last = (messages.strip().splitlines() or [f"papermill ended with status {status}"])[-1]
-            return Execution(notebook, parameters, None, f"did not start: {last}", duration_s)
-    error = _first_error(executed)
-    if status and error is None:
-        last = (messages.strip().splitlines() or [f"papermill ended with status {status}"])[-1]
-        error = f"stopped: {last}"
+        reason = problem.read_text(encoding="utf-8") if problem.exists() else f"its process ended with status {status}"
+        if not output.exists():
+            return Execution(notebook, parameters, None, f"did not start: {reason}", duration_s)
+        executed = nbformat.read(output, as_version=4)
+    error = _first_error(executed) or (f"stopped: {reason}" if status else None)
     clean(executed)
     return Execution(notebook, parameters, nbformat.writes(executed) + "\n", error, duration_s)
+
+
+def _papermill(
+    notebook: Path, output: Path, parameters: dict[str, Any], environment: dict[str, str], problem: Path
+) -> None:
+    """Execute a notebook in this process, which is its own, and leave a sentence on what no cell can tell."""
+    os.setsid()  # Ctrl-C reaches only the parent, which stops the kernels in order
+    os.environ.clear()
+    os.environ.update(environment)
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    import papermill
+
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(output), parameters, cwd=str(notebook.parent), progress_bar=False, log_output=False
+        )
+    except Exception as error:
+        first = (str(error).strip() or "no message").splitlines()[0]
+        problem.write_text(f"{type(error).__name__}: {first}", encoding="utf-8")
+        sys.exit(1)
 
 
 def _first_error(notebook: Any) -> str | None:
@@ -202,30 +207,27 @@ class _Processes:
     """The processes that run now, so that an interrupt can stop them all."""
 
     def __init__(self) -> None:
+        # Importing papermill takes seconds: a server imports it once and forks a clean process for every notebook.
+        server = "forkserver" in multiprocessing.get_all_start_methods()
+        self._context: Any = multiprocessing.get_context("forkserver" if server else "spawn")
+        if server:
+            self._context.set_forkserver_preload(["papermill"])
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[Any] = set()
         self._stopping = False
 
-    def run(self, command: Sequence[str]) -> tuple[int, str]:
-        """Run a command to its end; return its status and what it wrote to stderr."""
+    def run(self, target: Callable[..., None], *arguments: Any) -> int:
+        """Call a function in a process of its own and return the status with which it ended."""
+        process = self._context.Process(target=target, args=arguments, daemon=True)
         with self._lock:
             if self._stopping:
-                return -1, "interrupted"
-            # A session of its own: Ctrl-C reaches only us, and we stop the kernels in order.
-            process = subprocess.Popen(
-                command,
-                env=child_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
+                return -1
+            process.start()
             self._running.add(process)
-        _, messages = process.communicate()
+        process.join()
         with self._lock:
             self._running.discard(process)
-        return process.returncode, messages
+        return int(process.exitcode or 0)
 
     def stop(self) -> None:
         """Ask every process to stop, and kill what does not."""
@@ -236,9 +238,8 @@ class _Processes:
             process.terminate()
         deadline = time.monotonic() + _PATIENCE_S
         for process in running:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
                 process.kill()
 
 
