@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import matplotlib as mpl
 import seaborn as sns
 
@@ -59,8 +61,7 @@ def set_style() -> None:
             "ytick.labelsize": 9.5,
         }
     )
-    try:
+    if (ipython := sys.modules.get("IPython")) and ipython.get_ipython() is not None:  # in a notebook
         from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:  # outside Jupyter
-        return
-    set_matplotlib_formats("retina")
+
+        set_matplotlib_formats("retina")

@@ -10,7 +10,6 @@ from swaplib.sim.reaper import offer_victim, step_reaper
 from swaplib.sim.scheduler import give_up, next_task, rest, wake
 from swaplib.sim.state import (
     ASLEEP,
-    BACK,
     CPU_BUSY,
     CPU_EVENT,
     CPU_SPINS,
@@ -110,7 +109,7 @@ def _go_on(w: World, cpu: int) -> None:
         if code == RUN:
             c.category, c.planned = system.segment_category, system.segment_ns
             end = system.now + system.segment_ns
-            if c.waiting > 0 and t.atomic == 0 and t.left_ns > 0 and (t.kind == FRONT or t.kind == BACK):
+            if c.waiting > 0 and t.left_ns > 0:
                 end = min(end, max(c.slice_end, system.now + 1))
             schedule_cpu(w, cpu, end)
             return

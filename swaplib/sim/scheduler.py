@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplib.model.compiled import compiled
 from swaplib.sim.clock import close_segment
 from swaplib.sim.events import schedule_cpu
-from swaplib.sim.state import BACK, CPU_BUSY, CPU_IDLE, FRONT, IDLE, QUEUED, RUNNING, SWITCH
+from swaplib.sim.state import CPU_BUSY, CPU_IDLE, IDLE, QUEUED, RUNNING, SWITCH
 from swaplib.sim.world import World
 
 
@@ -251,8 +251,7 @@ def _cut(w: World, cpu: int, at: int) -> None:
     c = w.cpu[cpu]
     if c.state != CPU_BUSY or c.category == IDLE or c.category == SWITCH:
         return
-    kind = w.task[c.task].kind
-    if (kind in (FRONT, BACK)) and w.task[c.task].atomic == 0:
+    if w.task[c.task].left_ns > 0:  # only a burst can be taken up again where it stopped
         at = max(at, w.system[0].now)
         if c.since + c.planned > at:
             schedule_cpu(w, cpu, at)
