@@ -24,6 +24,8 @@ _PREFIX = "swaplib-numba-"
 def compiled(function: Function) -> Function:
     """Compile a function with numba on its first call; with ``NUMBA_DISABLE_JIT=1`` it stays plain Python.
 
+    Compiled code runs without Python's global lock, so that runs in several threads use several CPUs.
+
     numba renews a cached function when its own file changes, not when a function that it calls in another file does.
     So the cache folder carries a digest of the sources of `swaplib.model` and `swaplib.sim`: a changed model is always
     compiled anew. The folder stands in ``NUMBA_CACHE_DIR``, else in the package's ``__pycache__``, else in the user's
@@ -43,7 +45,7 @@ def compiled(function: Function) -> Function:
     before = config.CACHE_DIR
     config.CACHE_DIR = str(_cache_folder())  # read once, when caching is switched on
     try:
-        return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+        return cast(Function, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
     finally:
         config.CACHE_DIR = before
 
@@ -52,7 +54,7 @@ def compiled(function: Function) -> Function:
 def _cache_folder() -> Path:
     user = Path(os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     for base in (os.environ.get("NUMBA_CACHE_DIR"), _PACKAGE / "__pycache__", user):
-        if base and _is_writable(folder := Path(base).expanduser() / f"{_PREFIX}{_digest_of_sources()}"):
+        if base and _is_writable(folder := Path(base).expanduser() / f"{_PREFIX}{digest_of_sources()}"):
             _forget_old_sources(folder)
             return folder
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # private to this user
@@ -78,7 +80,9 @@ def _forget_old_sources(current: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def _digest_of_sources() -> str:
+@cache
+def digest_of_sources() -> str:
+    """Return a digest of the sources of `swaplib.model` and `swaplib.sim`: what equal input gives equal bits under."""
     digest = hashlib.sha256()
     for layer in ("model", "sim"):
         for source in sorted((_PACKAGE / layer).glob("*.py")):
