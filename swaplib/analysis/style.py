@@ -1,8 +1,9 @@
-"""How every figure looks: one theme, and one colour a policy in all notebooks."""
+"""How every figure looks: one theme, one colour for each kind of CPU time and for each policy in all notebooks."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
@@ -24,6 +25,41 @@ BLACK, VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, YELLOW = (
 )
 
 BEFORE, AFTER = MUTED, BLUE
+
+# What CPUs do, darkest where it matters most: apart in grey, and to colour-blind readers (tests/test_timeline.py).
+ACTIVITY_COLOURS = {
+    "app starts": "#0a3161",
+    "kworker frees": "#159070",
+    "reaper frees": "#b35f9b",
+    "exits free": "#f2b632",
+    "waiting for locks": "#b53010",
+    "app reclaims": "#5fb6ee",
+    "other": "#9b9b9b",
+    "background": "#dedede",
+    "idle": PAPER,
+}
+
+# A line of a policy: its colour, and dashes that tell it from another of like lightness.
+SOLID, DASHED, DOTTED = "-", (0, (5, 2)), (0, (1, 1.4))
+POLICY_LINES = {
+    "sync": (INK, SOLID),
+    "sync-batched": (MUTED, SOLID),
+    "gather-sync": (INK, DASHED),
+    "slot-cache-async": (ORANGE, SOLID),
+    "async-v3": (BLUE, SOLID),
+    "async-per-8": (SKY, SOLID),
+    "async-per-node": (BLUE, DASHED),
+    "async-list": (PURPLE, SOLID),
+    "zram-deferred": (GREEN, SOLID),
+    "reaper": (PURPLE, DASHED),
+    "present-first": (GREEN, DASHED),
+    "adaptive": (VERMILLION, SOLID),
+}
+
+
+def policy_line(name: str) -> tuple[str, Any]:
+    """Return the colour and line style of a policy, by its name before any changed choices; others are muted dots."""
+    return POLICY_LINES.get(name.split(" ")[0], (MUTED, DOTTED))
 
 
 def set_style() -> None:

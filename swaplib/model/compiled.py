@@ -50,6 +50,23 @@ def compiled(function: Function) -> Function:
         config.CACHE_DIR = before
 
 
+def compile_once(function: Any, *kinds: Any) -> None:
+    """Compile a `compiled` function for arguments of these numba types, or load it, one process at a time.
+
+    Processes that start together would otherwise all compile the same; now the second waits and loads.
+    """
+    if getattr(numba.config, "DISABLE_JIT", 0):
+        return
+    try:
+        import fcntl
+    except ImportError:  # not on this system: every process compiles for itself
+        function.compile(kinds)
+        return
+    with (_cache_folder() / "compiling.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        function.compile(kinds)
+
+
 @cache
 def _cache_folder() -> Path:
     user = Path(os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or "~/.cache")

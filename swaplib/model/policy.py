@@ -55,13 +55,12 @@ class Policy:
     grouping
         What one call frees (`Grouping`, or its name).
     threshold
-        Exiting processes with an open gather from which runs are held; 0 holds always.
+        Exiting processes with an open gather from which runs are held; 0 holds always. A gather that began to hold
+        goes on holding.
     swap_entries_min
         Entries a process must have for its runs to be held.
     minimum_is_reread
         True when the minimum is compared with what is left at every run, False when once at the start.
-    threshold_is_sticky
-        True when a process that began to hold goes on holding.
     dying_only
         True when only dying tasks hold (the patch); False when munmap does too.
     only_if_useful
@@ -96,7 +95,6 @@ class Policy:
     threshold: int = 0
     swap_entries_min: int = 0
     minimum_is_reread: bool = False
-    threshold_is_sticky: bool = True
     dying_only: bool = True
     only_if_useful: bool = False
     backlog_entries_max: int | None = None

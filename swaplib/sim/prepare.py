@@ -8,7 +8,7 @@ from swaplib.model.capacity import Limits, capacity
 from swaplib.model.gather_state import GATHER_FIELDS, SHARED_FIELDS
 from swaplib.model.kernel import Kernel, Lock
 from swaplib.model.machine import Machine
-from swaplib.model.policy import Hold, Policy, Workers
+from swaplib.model.policy import Policy, Workers
 from swaplib.model.storm import CLUSTER_ENTRIES, Deaths, Storm, sorted_run_entries
 from swaplib.sim import state
 from swaplib.sim.programs import build_programs
@@ -145,7 +145,6 @@ def _system(
         threshold=policy.threshold,
         entries_min=policy.swap_entries_min,
         reread=policy.minimum_is_reread,
-        sticky=policy.threshold_is_sticky,
         dying_only=policy.dying_only,
         if_useful=policy.only_if_useful,
         backlog_max=-1 if policy.backlog_entries_max is None else policy.backlog_entries_max,
@@ -182,7 +181,6 @@ def _system(
         front_phases=len(storm.foreground),
         free_pages=free,
         free_slots=slots - storm.swap_used_entries - entries,
-        slots_total=slots,
         cache_on=1,
         present_back_ns=-1,
         swap_back_ns=-1,
@@ -338,5 +336,3 @@ def _lock_bases(machine: Machine, kernel: Kernel, storm: Storm) -> Table:
         at += count
     return bases
 
-
-__all__ = ["Hold", "check_together", "grow", "prepare", "weight"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from swaplib.model.checks import at_least
+from swaplib.model.compiled import compile_once
 from swaplib.model.kernel import Kernel
 from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy
@@ -14,7 +17,7 @@ from swaplib.sim.clock import write_stretch
 from swaplib.sim.loop import ROOM, run_events
 from swaplib.sim.outcome import Outcome
 from swaplib.sim.prepare import grow, prepare
-from swaplib.sim.world import World
+from swaplib.sim.world import World, world_type
 
 GRAIN = 16
 
@@ -85,6 +88,7 @@ def run(world: World, kill_ns: np.ndarray, storm: Storm) -> tuple[World, np.ndar
         schedule(world, int(world.task[task].next_ns), state.WAKE_EVENT, int(task), 0)
     if storm.foreground:
         schedule(world, storm.foreground_at_ns, state.WAKE_EVENT, -1, 0)
+    _compile()
     traces = []
     system = world.system[0]
     while not run_events(world):
@@ -100,6 +104,11 @@ def run(world: World, kill_ns: np.ndarray, storm: Storm) -> tuple[World, np.ndar
     _close(world)
     traces.append(world.trace[: system.traced].copy())
     return world, np.concatenate(traces)
+
+
+@cache
+def _compile() -> None:
+    compile_once(run_events, world_type)
 
 
 def _close(world: World) -> None:

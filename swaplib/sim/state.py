@@ -144,7 +144,6 @@ PROCESS = _record(
     "unflushed_present",
     "present_back",
     "taken",  # entries taken from the page table
-    "flushing",
     "kept",  # entries of the gather that the caller will free itself
     "reapers",
     "owner_waits",
@@ -182,7 +181,6 @@ QUEUE = _record("head", "tail", "length", "active", "limit", "idle", "node", "lo
 SYSTEM = _record(
     "now",
     "sequence",
-    "events",
     "handled",
     "heap_size",
     "segment_ns",
@@ -194,7 +192,6 @@ SYSTEM = _record(
     "threshold",
     "entries_min",
     "reread",
-    "sticky",
     "dying_only",
     "if_useful",
     "backlog_max",
@@ -205,7 +202,6 @@ SYSTEM = _record(
     # the kernel's and the machine's rules
     "native_call",
     "cache_entries",
-    "ordered",
     "voluntary",
     "slice_ns",
     "switch_ns",
@@ -227,11 +223,7 @@ SYSTEM = _record(
     "watermark",
     "flush_capacity",
     "zone_pages",
-    "list_lock",
-    "zone_lock",
-    "class_lock",
     "classes",
-    "cluster_lock",
     "clusters",
     "sharing",
     "same_filled_permille",
@@ -252,13 +244,11 @@ SYSTEM = _record(
     "alive",
     "works_pending",
     "works",
-    "workers_active",
     "front_left",
     "front_phase",
     "front_phases",
     "free_pages",
     "free_slots",
-    "slots_total",
     "cache_on",
     "gathered",
     "queued",
@@ -283,7 +273,6 @@ SYSTEM = _record(
     "sample_ns",
     "next_sample_ns",
     "timed_out",
-    "full",
 )
 
 SAMPLE_COLUMNS = (

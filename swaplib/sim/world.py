@@ -89,12 +89,12 @@ class _WorldType(types.Type):
         super().__init__(name="swaplib.World")
 
 
-_world_type = _WorldType()
+world_type = _WorldType()
 
 
 @typeof_impl.register(World)
 def _typeof_world(value: World, context: Any) -> _WorldType:
-    return _world_type
+    return world_type
 
 
 @register_model(_WorldType)
