@@ -58,7 +58,6 @@ def step_front(w: World, task: int) -> int:
         t.stage = TOUCHING
     if t.stage == RECLAIMING:
         system.reclaimed += RECLAIM_PAGES
-        credit_slots(w, -1, -RECLAIM_PAGES)
         give_pages(w, RECLAIM_PAGES * system.reclaim_gain_permille // 1000)
         t.stage = TOUCHING
     if t.pages_left > 0:
@@ -86,6 +85,7 @@ def _touch(w: World, task: int) -> int:
         return RUN if system.segment_ns > 0 else AGAIN
     if system.reclaims > 0 and system.free_slots >= RECLAIM_PAGES:
         t.stage = RECLAIMING
+        credit_slots(w, -1, -RECLAIM_PAGES)  # taken now, so that no other thread counts on them
         start_program(w, task, SWAP_OUT, -1, RECLAIM_PAGES, 1, 1, RECLAIM)
         return AGAIN
     if system.reclaims > 0:

@@ -42,6 +42,7 @@ def credit_slots(w: World, process: int, entries: int) -> None:
     if entries > 0:
         system.swap_back_ns = system.now
     switch_cache(w)
+    _wake_stalled(w)
 
 
 @compiled
@@ -73,12 +74,21 @@ def _zram_back(w: World, process: int) -> int:
 @compiled
 def give_pages(w: World, pages: int) -> None:
     """Add free pages, and wake foreground threads that sleep for them."""
+    w.system[0].free_pages += pages
+    _wake_stalled(w)
+
+
+@compiled
+def _wake_stalled(w: World) -> None:
+    """Wake the foreground threads that can touch their next pages or reclaim some."""
     system = w.system[0]
-    system.free_pages += pages
-    if system.stalled > 0 and system.free_pages >= system.watermark + RECLAIM_PAGES:
-        for task in range(w.task.shape[0]):
-            t = w.task[task]
-            if t.kind == FRONT and t.stage == STALLED:
+    if system.stalled == 0:
+        return
+    can_reclaim = system.reclaims > 0 and system.free_slots >= RECLAIM_PAGES
+    for task in range(w.task.shape[0]):
+        t = w.task[task]
+        if t.kind == FRONT and t.stage == STALLED:
+            if can_reclaim or system.free_pages - min(RECLAIM_PAGES, t.pages_left) >= system.watermark:
                 t.stage = TOUCHING
                 system.stalled -= 1
                 wake(w, task)

@@ -152,14 +152,18 @@ def _conclude(w: World, task: int) -> bool:
         fill_bag(w, cache, t.process, t.entries, t.runs, t.entries)
         return _use_full_cache(w, task, cache)
     if t.program == EMPTY_CACHE:
+        if system.hold == _ZRAM_BUFFER:
+            return _defer_objects(w, task)
         _credit_parts(w, task)
     elif t.program == BY_RUN:
         if system.hold == _ZRAM_BUFFER:
             return _defer_objects(w, task)
         credit(w, t.process, t.entries, t.by)
     elif t.program == ZRAM_PART:
-        system.deferred -= t.entries
-        credit(w, t.process, t.entries, t.by)
+        if t.parts >= 0:
+            _credit_parts(w, task)
+        else:
+            credit(w, t.process, t.entries, t.by)
     elif t.program == LIST_PUSH:
         fill_bag(w, 0, t.process, t.entries, t.runs, t.calls)
         system.gathered += t.entries
@@ -207,14 +211,26 @@ def _defer_objects(w: World, task: int) -> bool:
     t = w.task[task]
     system = w.system[0]
     bag = w.cpu[t.cpu].objects
+    parts = t.parts  # of a slot cache; else the entries are one part
     credit_slots(w, t.process, t.entries)
-    system.deferred += t.entries
     if w.bag[bag].entries + t.entries > 512:
         if system.pool_free == 0:
             start_program(w, task, ZRAM_PART, t.process, t.entries, t.calls, t.runs, t.by)
+            t.parts = parts
             return True
         system.pool_free -= 1
         entries = w.bag[bag].entries
+        system.deferred -= entries
         queue_work(w, empty_bag(w, bag), entries, 0, t.cpu)
-    fill_bag(w, bag, t.process, t.entries, t.runs, t.calls)
+    system.deferred += t.entries
+    if parts < 0:
+        fill_bag(w, bag, t.process, t.entries, t.runs, t.calls)
+        return False
+    part = parts
+    while part >= 0:
+        k = w.part[part]
+        fill_bag(w, bag, k.process, k.entries, k.runs, k.entries)
+        part = k.next
+    free_parts(w, parts)
+    t.parts = -1
     return False

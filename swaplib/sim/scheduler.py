@@ -5,8 +5,11 @@ from __future__ import annotations
 from swaplib.model.compiled import compiled
 from swaplib.sim.clock import close_segment
 from swaplib.sim.events import schedule_cpu
-from swaplib.sim.state import CPU_BUSY, CPU_IDLE, IDLE, QUEUED, RUNNING, SWITCH
+from swaplib.sim.state import BACK, CPU_BUSY, CPU_IDLE, FRONT, IDLE, QUEUED, RUNNING, SWITCH
 from swaplib.sim.world import World
+
+MISFIT_NS = 1_000_000  # a burst that is nearly over is not moved
+_MOVE_UP = 2  # in `resched`: a faster CPU is idle
 
 
 @compiled
@@ -58,6 +61,15 @@ def enqueue(w: World, cpu: int, task: int) -> None:
 def give_up(w: World, cpu: int) -> bool:
     """At a point where the running task may be preempted: put it back if another should run; True when it was."""
     c = w.cpu[cpu]
+    if c.resched == _MOVE_UP:
+        c.resched = 0
+        faster = _idle_cpu(w, c.task)
+        if faster >= 0 and _is_faster(w, faster, cpu):
+            w.task[c.task].state = QUEUED
+            task = c.task
+            c.task = -1
+            wake(w, task)
+            return True
     if c.waiting == 0:
         c.resched = 0
         return False
@@ -90,6 +102,7 @@ def next_task(w: World, cpu: int) -> int:
     else:
         _dequeue(w, cpu, task)
     if task < 0:
+        _call_for_misfit(w, cpu)
         return -1
     t = w.task[task]
     t.state = RUNNING
@@ -200,6 +213,29 @@ def _pull(w: World, cpu: int) -> int:
     t = w.task[found]
     t.vruntime += w.cpu[cpu].vruntime - _least_vruntime(w, source)
     return found
+
+
+@compiled
+def _call_for_misfit(w: World, cpu: int) -> None:
+    """Let an idle CPU ask the slowest CPU for its task, when that would run a quarter faster here (misfit balance)."""
+    source = -1
+    for other in range(w.cpu.shape[0]):
+        o = w.cpu[other]
+        if o.task < 0 or o.category == IDLE or o.resched != 0 or not _is_faster(w, cpu, other):
+            continue
+        t = w.task[o.task]
+        if (t.kind == FRONT or t.kind == BACK) and t.left_ns < MISFIT_NS:
+            continue
+        if (t.node < 0 or t.node == w.cpu[cpu].node) and (source < 0 or o.capacity < w.cpu[source].capacity):
+            source = other
+    if source >= 0:
+        w.cpu[source].resched = _MOVE_UP
+        _cut(w, source, w.system[0].now)
+
+
+@compiled
+def _is_faster(w: World, a: int, b: int) -> bool:
+    return w.cpu[a].capacity * 4 > w.cpu[b].capacity * 5
 
 
 @compiled

@@ -102,10 +102,11 @@ def _begin_or_end(w: World, task: int) -> int:
     if t.stage == OPEN:
         t.stage = TABLE
         p.opened_ns = system.now
+        may_hold = p.dying > 0 or system.dying_only == 0
         if system.hold == _GATHER:
             fail = w.always if atomic_pages_are_short(w) else w.never
-            open_gather(w.gather[t.process], w.shared, w.limits, fail, p.dying > 0, p.entries)
-        elif p.dying > 0 and p.entries >= system.entries_min:
+            open_gather(w.gather[t.process], w.shared, w.limits, fail, may_hold, p.entries)
+        elif may_hold and p.entries >= system.entries_min:
             p.counted = 1
             system.exiting += 1
         return AGAIN

@@ -50,7 +50,12 @@ def _free(w: World, task: int) -> int:
     if system.hold == _SLOT_CACHE:
         r.parts = -1
         system.in_work -= r.entries
-        start_program(w, task, EMPTY_CACHE, w.part[part].process, r.entries, 1, r.entries, DRAIN)
+        runs = 0
+        following = part
+        while following >= 0:
+            runs += w.part[following].runs
+            following = w.part[following].next
+        start_program(w, task, EMPTY_CACHE, w.part[part].process, r.entries, 1, runs, DRAIN)
         t.parts = part
         return AGAIN
     k = w.part[part]
