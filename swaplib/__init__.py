@@ -23,7 +23,9 @@ _HOME = {
     "findings": "swaplib.answers",
     "gather": "swaplib.model.gather",
     "reproduce": "swaplib.analysis.reproduce",
+    "plot_timeline": "swaplib.analysis.timeline",
     "set_style": "swaplib.analysis.style",
+    "sweep": "swaplib.grid",
 }
 
 __all__ = sorted(_HOME)

@@ -145,6 +145,10 @@ def _regenerate(options: argparse.Namespace) -> int:
         _report_line(execution)
 
     execute(chosen, {notebook.name: {} for notebook in chosen}, finished, options.jobs)
+    from swaplib.readme import refresh_readme
+
+    for path in refresh_readme():
+        _say(f"made anew: {_shown(path)}")
     if failed:
         print(f"swaplib: left as they were: {', '.join(sorted(failed))}", file=sys.stderr)
         return FAILED

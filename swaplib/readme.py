@@ -1,17 +1,80 @@
-"""The generated parts of README.md: its table of findings and its index of notebooks, each between two markers."""
+"""The generated parts of README.md: its figure, its table of findings and its index of notebooks."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from swaplib.answers import findings
 from swaplib.notebooks import collection, collection_folder
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def readme_path() -> Path:
-    """Return README.md beside the notebooks folder."""
-    return collection_folder().parent / "README.md"
+    from swaplib.sim.outcome import Outcome
+
+FIGURE = "figures/overview.svg"
+TABLE = "figures/overview.csv"
+
+
+def refresh_readme() -> list[Path]:
+    """Make README.md, its figure and the table behind the figure anew; return the files that changed.
+
+    A collection without a README that carries our markers is left alone.
+    """
+    notebooks = collection_folder()
+    readme = notebooks.parent / "README.md"
+    if not readme.is_file() or "made by `swaplib regenerate`" not in readme.read_text(encoding="utf-8"):
+        return []
+    changed = []
+    text = refresh(readme.read_text(encoding="utf-8"))
+    if text != readme.read_text(encoding="utf-8"):
+        readme.write_text(text, encoding="utf-8")
+        changed.append(readme)
+    outcomes = overview()
+    table = overview_table(outcomes).to_csv(index=False)
+    path = notebooks / TABLE
+    if not path.is_file() or path.read_text(encoding="utf-8") != table or not (notebooks / FIGURE).is_file():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(table, encoding="utf-8")
+        draw_overview(outcomes, notebooks / FIGURE)
+        changed += [path, notebooks / FIGURE]
+    return changed
+
+
+def overview() -> tuple[Outcome, Outcome]:
+    """Return the two runs of README's figure: the camera storm under sync and under the patch."""
+    from swaplib.catalogue import kernel, machine, policy, storm
+    from swaplib.sim.simulate import simulate
+
+    phone = machine("phone-8gb")
+    camera = storm("camera", phone, processes=12)
+    before, after = (simulate(phone, kernel("6.11"), camera, policy(name)) for name in ("sync", "async-v3"))
+    return before, after
+
+
+def overview_table(outcomes: tuple[Outcome, Outcome]) -> pd.DataFrame:
+    """Return what the figure shows: policy, and the columns of `timeline_table` in 40 bins, rounded to 1/1000."""
+    import pandas as pd
+
+    from swaplib.analysis.cpu_time import timeline_table
+
+    tables = [timeline_table(outcome, bins=40).assign(policy=outcome.policy.name) for outcome in outcomes]
+    return pd.concat(tables, ignore_index=True).round(3)
+
+
+def draw_overview(outcomes: tuple[Outcome, Outcome], path: Path) -> None:
+    """Draw the figure into an SVG file, the same bytes every time."""
+    import matplotlib.pyplot as plt
+
+    from swaplib.analysis.style import set_style
+    from swaplib.analysis.timeline import plot_timeline
+
+    set_style()
+    figure = plot_timeline(*outcomes)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
 
 
 def refresh(text: str) -> str:
@@ -30,7 +93,7 @@ def findings_table() -> str:
     """Return every finding as a Markdown table: question, answer, notebook."""
     rows = ["| question | answer | notebook |", "|---|---|---|"]
     for row in findings().itertuples():
-        answer = f"**{_cell(row.verdict)}**: {_cell(row.sentence)}"
+        answer = f"**{_cell(str(row.verdict))}**: {_cell(str(row.sentence))}"
         rows.append(f"| {row.question} | {answer} | [{row.notebook}](notebooks/{row.notebook}.ipynb) |")
     return "\n".join(rows)
 
