@@ -58,7 +58,7 @@ class Notebook:
     title : str
         From its first line, ``# NN · Title``.
     question : str
-        The paragraph after the title, as plain text.
+        The paragraph after the title, up to its last question mark, as plain text.
     parameters : tuple of Parameter
         What ``-p`` can set, in the notebook's order.
     """
@@ -240,7 +240,9 @@ def _describe(path: Path) -> Notebook:
     first = _source(cells[0]) if cells and cells[0]["cell_type"] == "markdown" else ""
     heading, _, rest = first.strip().partition("\n")
     match = re.fullmatch(r"#\s+(?:\d+\s*·\s*)?(.+)", heading)
-    question = rest.strip().split("\n\n")[0]
+    paragraph = rest.strip().split("\n\n")[0]
+    asked, mark, _ = paragraph.rpartition("?")
+    question = asked + mark or paragraph
     title = match[1].strip() if match else path.stem
     return Notebook(path.stem, path, title, _plain(question), _parameters(_tagged(cells, "parameters"), path.name))
 
