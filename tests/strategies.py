@@ -1,0 +1,249 @@
+"""Random small machines, kernels, storms and policies for the engine's properties."""
+
+import functools
+
+from hypothesis import strategies as st
+
+import swaplib
+from swaplib.model.kernel import Cost, Kernel, Lock, Stage
+from swaplib.model.machine import NUMBERS, Machine
+from swaplib.model.policy import Policy
+from swaplib.model.storm import Background, Phase, Storm
+
+MS = 1_000_000
+LIMIT_NS = 200 * MS  # far beyond the end of any storm drawn here
+
+# A machine on which nothing but what a test names takes time or is short.
+QUIET = {
+    **{name: low for name, _, low, _ in NUMBERS},
+    "cpu_cost_permille": 1000,
+    "memory_cost_permille": 1000,
+    "slice_ns": 3 * MS,
+    "memory_pages": 1 << 24,
+    "free_pages": 1 << 22,
+    "watermark_pages": 1000,
+    "zram_ratio_permille": 4000,
+    "swap_slots": 1 << 24,
+}
+
+
+def quiet_machine(cpus, nodes=1, preemption="full", **numbers):
+    """Equal CPUs at capacity 1024, spread over the nodes in blocks, with every time at zero."""
+    node = tuple(cpu * nodes // cpus for cpu in range(cpus))
+    return Machine("quiet", "", (1024,) * cpus, node, node, preemption, {**QUIET, **numbers})
+
+
+def lock_kernel(inside_ps, outside_ps=0, *, walk_ps=1000, lock=Lock.DEVICE, **changes):
+    """A kernel whose call costs `outside_ps` without a lock, then `inside_ps` an entry under one lock."""
+    stages = (
+        Stage("outside", Cost(entry_cpu_ps=outside_ps)),
+        Stage("inside", Cost(entry_cpu_ps=inside_ps), lock),
+    )
+    none = Cost()
+    fields = {
+        "name": "one lock",
+        "what": "",
+        "native_call": "run",
+        "single": stages,
+        "run": stages,
+        "drain": (),
+        "slot_cache_entries": 0,
+        "walk": Cost(entry_cpu_ps=walk_ps),
+        "present": none,
+        "flush": none,
+        "zone": none,
+        "list_push": none,
+        "allocate": none,
+        "compress": none,
+        "zone_pages": 63,
+        "ordered_single": False,
+    }
+    return Kernel(**{**fields, **changes})
+
+
+@st.composite
+def machines(draw):
+    cpus = draw(st.integers(1, 6))
+    nodes = draw(st.integers(1, min(3, cpus)))
+    node = tuple(cpu * nodes // cpus for cpu in range(cpus))
+    pods_a_node = draw(st.booleans())
+    capacity = tuple(draw(st.lists(st.sampled_from((1024, 700, 280)), min_size=cpus, max_size=cpus)))
+    short = draw(st.booleans())  # so little memory that GFP_ATOMIC fails and the foreground reclaims
+    numbers = {
+        "cpu_cost_permille": draw(st.sampled_from((700, 1000, 3000))),
+        "memory_cost_permille": draw(st.sampled_from((0, 1000, 1500))),
+        "remote_memory_permille": draw(st.sampled_from((1000, 1600))),
+        "transfer_local_ns": draw(st.sampled_from((0, 50))),
+        "transfer_remote_ns": draw(st.sampled_from((0, 150))),
+        "waiter_ns": draw(st.sampled_from((0, 4))),
+        "slice_ns": draw(st.sampled_from((20_000, 3 * MS))),
+        "switch_ns": draw(st.sampled_from((0, 1500))),
+        "wake_ns": draw(st.sampled_from((0, 5000))),
+        "prelude_ns": draw(st.sampled_from((0, 30_000))),
+        "postlude_ns": draw(st.sampled_from((0, 20_000))),
+        "warm_entries": draw(st.sampled_from((0, 1000))),
+        "gather_record_ps": 15_000,
+        "gather_page_ns": 300,
+        "queue_work_ns": draw(st.sampled_from((0, 500))),
+        "work_ns": draw(st.sampled_from((0, 300))),
+        "sort_ps": 2500,
+        "fault_ns": draw(st.sampled_from((0, 700))),
+        "memory_pages": 1 << 20,
+        "free_pages": draw(st.integers(0, 400)) if short else 1 << 18,
+        "watermark_pages": draw(st.sampled_from((20, 500, 2500))),
+        "zram_ratio_permille": draw(st.sampled_from((1000, 2800, 4000))),
+        "swap_slots": 80_000,
+    }
+    pod = tuple(range(cpus)) if pods_a_node else node
+    return Machine("random", "", capacity, node, pod, draw(st.sampled_from(("full", "voluntary"))), numbers)
+
+
+def costs():
+    """Costs up to 2 us an entry, zero included."""
+    part = st.sampled_from((0, 0, 1_000, 70_500, 400_000))
+    return st.builds(Cost, part, part, part, part, part, part)
+
+
+@st.composite
+def stages(draw, above=0, depth=0):
+    """A tree whose locks nest in one order, as a kernel free of deadlocks has them."""
+    rows = []
+    for _ in range(draw(st.integers(1 if depth == 0 else 0, 2))):
+        lock = draw(st.sampled_from([Lock.NONE, *(k for k in Lock if above < k < Lock.LIST and k != Lock.ZONE)]))
+        rows.append(
+            Stage(
+                "stage",
+                draw(costs()),
+                lock,
+                draw(st.sampled_from(("call", "entry"))),
+                draw(st.integers(0, 2)),
+                zram=depth > 0 and draw(st.booleans()),
+                objects=draw(st.booleans()),
+                children=draw(stages(max(above, int(lock)), depth + 1)) if depth < 2 else (),
+            )
+        )
+    return tuple(rows)
+
+
+@st.composite
+def random_kernels(draw):
+    cached = draw(st.booleans())
+    run = draw(stages())
+    return Kernel(
+        name="random",
+        what="",
+        native_call=draw(st.sampled_from(("entry", "run", "run-of-two"))),
+        single=draw(stages()) if cached else run,
+        run=run,
+        drain=draw(stages()) if cached else (),
+        slot_cache_entries=draw(st.sampled_from((1, 8, 64))) if cached else 0,
+        **{part: draw(costs()) for part in ("walk", "present", "flush", "zone", "list_push", "allocate", "compress")},
+        zone_pages=draw(st.sampled_from((1, 63))),
+        ordered_single=draw(st.booleans()),
+    )
+
+
+@functools.cache
+def all_kernels():
+    """The kernels of the catalogue."""
+    return tuple(swaplib.kernel(name) for name in swaplib.kernels().name)
+
+
+@functools.cache
+def all_policies():
+    """The policies of the catalogue."""
+    return tuple(swaplib.policy(name) for name in swaplib.policies().name)
+
+
+def kernels():
+    """A generation of the catalogue, or a random tree of stages."""
+    return st.one_of(st.sampled_from(all_kernels()), random_kernels())
+
+
+@st.composite
+def storms(draw):
+    size = st.one_of(st.integers(0, 40), st.integers(0, 1500), st.just(11_000))
+    background = st.builds(
+        Background,
+        threads=st.integers(1, 3),
+        burst_ns=st.sampled_from((3_000, 200_000)),
+        period_ns=st.sampled_from((500_000, 2 * MS)),
+        nice=st.sampled_from((-10, 0, 10)),
+        realtime=st.booleans(),
+        monitor=st.booleans(),
+    )
+    phase = st.builds(Phase, st.sampled_from((0, 100_000, MS)), st.integers(0, 600), st.integers(1, 3))
+    return Storm(
+        "random",
+        processes=draw(st.integers(0, 6)),
+        swap_entries=draw(st.lists(size, min_size=1, max_size=3)),
+        present_pages=draw(st.lists(st.one_of(st.just(0), st.integers(0, 1500)), min_size=1, max_size=2)),
+        file_pages=draw(st.sampled_from((0, 300, 10_000))),
+        run_entries=draw(st.sampled_from((1, [1, 3], 16, 512))),
+        layout=draw(st.sampled_from(("random", "sequential", "even-odd"))),
+        gap_ns=draw(st.sampled_from((0, 1_000, (0, 400_000)))),
+        how=draw(st.sampled_from(("exit", "exit", "munmap"))),
+        sharing=draw(st.sampled_from((1, 4))),
+        size_classes=draw(st.sampled_from((1, 30))),
+        same_filled_permille=draw(st.sampled_from((0, 300, 1000))),
+        zspage_objects=draw(st.integers(1, 6)),
+        frees_in_order=draw(st.booleans()),
+        cold=draw(st.booleans()),
+        background=tuple(draw(st.lists(background, max_size=2))),
+        foreground=tuple(draw(st.lists(phase, max_size=2))),
+        foreground_at_ns=draw(st.sampled_from((0, 300_000))),
+        foreground_reclaims=draw(st.booleans()),
+        limit_ns=LIMIT_NS,
+    )
+
+
+@st.composite
+def policies(draw, kernel):
+    """A row of the catalogue that the kernel allows, often with choices changed."""
+    rows = [row for row in all_policies() if set(row.needs) <= kernel.features]
+    row = draw(st.sampled_from(rows))
+    changes = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "threshold": st.integers(0, 4),
+                "swap_entries_min": st.sampled_from((0, 32, 500)),
+                "grouping": st.sampled_from(("kernel", "entry", "run", "cluster")),
+                "workers": st.sampled_from(("workqueue", "per_exiting", "per_node", "per_cpu")),
+                "max_active": st.sampled_from((1, 2, 4)),
+                "exiting_per_worker": st.integers(1, 3),
+                "worker_nice": st.sampled_from((-20, 0, 19)),
+                "reapers": st.integers(0, 2),
+                "present_first": st.booleans(),
+                "dying_only": st.booleans(),
+                "minimum_is_reread": st.booleans(),
+                "only_if_useful": st.booleans(),
+                "freed_by_caller": st.booleans(),
+                "backlog_entries_max": st.sampled_from((1, 700)),
+                "batch_records": st.sampled_from((1, 32)),
+                "pool_pages": st.sampled_from((1, 64)),
+            },
+        )
+    )
+    return row.but(**changes)
+
+
+@st.composite
+def runs(draw):
+    """Arguments of `swaplib.simulate` that fit together."""
+    machine, kernel, storm = draw(machines()), draw(kernels()), draw(storms())
+    if draw(st.booleans()):  # swap is nearly full
+        most = storm.processes * max(storm.swap_entries)
+        storm = storm.but(swap_used_entries=machine["swap_slots"] - most - draw(st.integers(0, 300)))
+    return {
+        "machine": machine,
+        "kernel": kernel,
+        "storm": storm,
+        "policy": draw(policies(kernel)),
+        "seed": draw(st.integers(0, 3)),
+        "grain": draw(st.sampled_from((1, 16, 64))),
+        "variation_permille": draw(st.sampled_from((0, 300, 1000))),
+    }
+
+
+__all__ = ["LIMIT_NS", "MS", "Policy", "lock_kernel", "quiet_machine", "runs"]
