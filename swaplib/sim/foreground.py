@@ -12,7 +12,6 @@ from swaplib.sim.state import (
     BARRIER,
     COMPUTING,
     FOREGROUND,
-    FRONT,
     RECLAIM,
     RECLAIMING,
     RUN,
@@ -32,15 +31,13 @@ def start_phase(w: World) -> None:
     phase = w.phases[system.front_phase]
     threads = phase[2]
     system.front_left = threads
-    thread = 0
-    for task in range(w.task.shape[0]):
+    for thread in range(threads):
+        task = system.first_front + thread
         t = w.task[task]
-        if t.kind == FRONT and thread < threads:
-            t.left_ns = phase[0] * (thread + 1) // threads - phase[0] * thread // threads
-            t.pages_left = phase[1] * (thread + 1) // threads - phase[1] * thread // threads
-            t.stage = COMPUTING
-            thread += 1
-            wake(w, task)
+        t.left_ns = phase[0] * (thread + 1) // threads - phase[0] * thread // threads
+        t.pages_left = phase[1] * (thread + 1) // threads - phase[1] * thread // threads
+        t.stage = COMPUTING
+        wake(w, task)
 
 
 @compiled

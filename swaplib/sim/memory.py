@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplib.model.compiled import compiled
 from swaplib.model.policy import Hold
 from swaplib.sim.scheduler import wake
-from swaplib.sim.state import DRAIN, FRONT, REAP, STALLED, TOUCHING
+from swaplib.sim.state import DRAIN, REAP, STALLED, TOUCHING
 from swaplib.sim.world import World
 
 _ZRAM_BUFFER = int(Hold.ZRAM_BUFFER)
@@ -85,13 +85,13 @@ def _wake_stalled(w: World) -> None:
     if system.stalled == 0:
         return
     can_reclaim = system.reclaims > 0 and system.free_slots >= RECLAIM_PAGES
-    for task in range(w.task.shape[0]):
+    for task in range(system.first_front, system.first_back):
         t = w.task[task]
-        if t.kind == FRONT and t.stage == STALLED:
-            if can_reclaim or system.free_pages - min(RECLAIM_PAGES, t.pages_left) >= system.watermark:
-                t.stage = TOUCHING
-                system.stalled -= 1
-                wake(w, task)
+        can_touch = system.free_pages - min(RECLAIM_PAGES, t.pages_left) >= system.watermark
+        if t.stage == STALLED and (can_touch or can_reclaim):
+            t.stage = TOUCHING
+            system.stalled -= 1
+            wake(w, task)
 
 
 @compiled

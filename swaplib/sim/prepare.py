@@ -91,7 +91,11 @@ def prepare(
         program=programs,
         held=np.full((len(world.task), state.MOST_HELD), -1, np.int64),
     )
-    world.system[0].queues = len(world.queue)
+    system = world.system[0]
+    system.queues = len(world.queue)
+    system.first_reaper, system.first_front, system.first_back = np.searchsorted(
+        world.task.kind, [state.REAPER, state.FRONT, state.BACK]
+    )
     world = grow(world, works=256, parts=1024, events=4 * len(world.task) + 1024)
     _link_workers(world)
     return world
@@ -335,4 +339,3 @@ def _lock_bases(machine: Machine, kernel: Kernel, storm: Storm) -> Table:
             bases[kind] = at
         at += count
     return bases
-

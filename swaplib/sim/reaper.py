@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplib.model.compiled import compiled
 from swaplib.sim.release import start_freeing, start_program, step_program
 from swaplib.sim.scheduler import wake
-from swaplib.sim.state import AGAIN, ASLEEP, FLUSH, FLUSHED, PRESENT, REAP, REAPER, RUN, SLEEP, SWAP, TABLE
+from swaplib.sim.state import AGAIN, ASLEEP, FLUSH, FLUSHED, PRESENT, REAP, RUN, SLEEP, SWAP, TABLE
 from swaplib.sim.tables import claim_table
 from swaplib.sim.walker import return_present
 from swaplib.sim.world import World
@@ -14,9 +14,10 @@ from swaplib.sim.world import World
 @compiled
 def offer_victim(w: World, process: int) -> None:
     """Give a killed process to a reaper that has nothing to do; without one the owner exits alone."""
-    for task in range(w.task.shape[0]):
+    system = w.system[0]
+    for task in range(system.first_reaper, system.first_front):
         t = w.task[task]
-        if t.kind == REAPER and t.state == ASLEEP:
+        if t.state == ASLEEP:
             t.process = process
             t.stage = TABLE
             w.process[process].reapers += 1

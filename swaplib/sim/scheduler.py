@@ -5,6 +5,7 @@ from __future__ import annotations
 from swaplib.model.compiled import compiled
 from swaplib.sim.clock import close_segment
 from swaplib.sim.events import schedule_cpu
+from swaplib.sim.runqueue import dequeue, enqueue, goes_before, holds_for
 from swaplib.sim.state import BACK, CPU_BUSY, CPU_IDLE, FRONT, IDLE, QUEUED, RUNNING, SWITCH
 from swaplib.sim.world import World
 
@@ -40,24 +41,6 @@ def wake(w: World, task: int) -> None:
 
 
 @compiled
-def enqueue(w: World, cpu: int, task: int) -> None:
-    """Add a task at the end of a CPU's run queue."""
-    c, t = w.cpu[cpu], w.task[task]
-    t.next = -1
-    t.state = QUEUED
-    t.cpu = cpu
-    if c.queue < 0:
-        c.queue = task
-    else:
-        last = c.queue
-        while w.task[last].next >= 0:
-            last = w.task[last].next
-        w.task[last].next = task
-    c.waiting += 1
-    c.load += t.weight
-
-
-@compiled
 def give_up(w: World, cpu: int) -> bool:
     """At a point where the running task may be preempted: put it back if another should run; True when it was."""
     c = w.cpu[cpu]
@@ -78,8 +61,7 @@ def give_up(w: World, cpu: int) -> bool:
         return False
     c.resched = 0
     task = c.task
-    best = _best(w, cpu)
-    if not _goes_before(w, best, task):
+    if not goes_before(w, c.queue, task):
         c.slice_end = system.now + system.slice_ns
         return False
     c.task = -1
@@ -96,11 +78,9 @@ def give_up(w: World, cpu: int) -> bool:
 def next_task(w: World, cpu: int) -> int:
     """Take the task that a free CPU runs next from its own queue, else from the fullest one; -1 when none waits."""
     c = w.cpu[cpu]
-    task = _best(w, cpu)
+    task = dequeue(w, cpu, -1)
     if task < 0:
         task = _pull(w, cpu)
-    else:
-        _dequeue(w, cpu, task)
     if task < 0:
         _call_for_misfit(w, cpu)
         return -1
@@ -159,60 +139,21 @@ def _idle_cpu(w: World, task: int) -> int:
 
 
 @compiled
-def _best(w: World, cpu: int) -> int:
-    task = w.cpu[cpu].queue
-    best = task
-    while task >= 0:
-        if _goes_before(w, task, best):
-            best = task
-        task = w.task[task].next
-    return best
-
-
-@compiled
-def _goes_before(w: World, a: int, b: int) -> bool:
-    """Whether task a runs rather than b: real time first, then the smaller virtual runtime."""
-    if w.task[a].realtime != w.task[b].realtime:
-        return w.task[a].realtime > w.task[b].realtime
-    return w.task[a].realtime == 0 and w.task[a].vruntime < w.task[b].vruntime
-
-
-@compiled
-def _dequeue(w: World, cpu: int, task: int) -> None:
-    c = w.cpu[cpu]
-    if c.queue == task:
-        c.queue = w.task[task].next
-    else:
-        before = c.queue
-        while w.task[before].next != task:
-            before = w.task[before].next
-        w.task[before].next = w.task[task].next
-    c.waiting -= 1
-    c.load -= w.task[task].weight
-
-
-@compiled
 def _pull(w: World, cpu: int) -> int:
     """Take a waiting task from the fullest queue, of the same node first."""
     mine = w.cpu[cpu].node
-    found = -1
-    source = -1
     for same_node in (True, False):
+        source = -1
         most = 0
         for other in range(w.cpu.shape[0]):
             o = w.cpu[other]
-            if o.waiting > most and (o.node == mine) == same_node:
-                task = _movable(w, other, mine)
-                if task >= 0:
-                    found, source, most = task, other, o.waiting
-        if found >= 0:
-            break
-    if found < 0:
-        return -1
-    _dequeue(w, source, found)
-    t = w.task[found]
-    t.vruntime += w.cpu[cpu].vruntime - _least_vruntime(w, source)
-    return found
+            if o.waiting > most and (o.node == mine) == same_node and holds_for(w, other, mine):
+                source, most = other, o.waiting
+        if source >= 0:
+            task = dequeue(w, source, mine)
+            w.task[task].vruntime += w.cpu[cpu].vruntime - _least_vruntime(w, source)
+            return task
+    return -1
 
 
 @compiled
@@ -239,18 +180,6 @@ def _is_faster(w: World, a: int, b: int) -> bool:
 
 
 @compiled
-def _movable(w: World, cpu: int, node: int) -> int:
-    """Return the first of a CPU's waiting tasks, by virtual runtime, that may run on a node; -1 if none."""
-    best = -1
-    task = w.cpu[cpu].queue
-    while task >= 0:
-        if (w.task[task].node < 0 or w.task[task].node == node) and (best < 0 or _goes_before(w, task, best)):
-            best = task
-        task = w.task[task].next
-    return best
-
-
-@compiled
 def _least_vruntime(w: World, cpu: int) -> int:
     """Return the least virtual runtime of a CPU's tasks, never less than before."""
     c = w.cpu[cpu]
@@ -258,11 +187,8 @@ def _least_vruntime(w: World, cpu: int) -> int:
     if c.task >= 0:
         t = w.task[c.task]
         least = t.vruntime + (w.system[0].now - c.since) * 1024 // t.weight
-    task = c.queue
-    while task >= 0:
-        if least < 0 or w.task[task].vruntime < least:
-            least = w.task[task].vruntime
-        task = w.task[task].next
+    if c.queue >= 0 and w.task[c.queue].realtime == 0 and (least < 0 or w.task[c.queue].vruntime < least):
+        least = w.task[c.queue].vruntime
     c.vruntime = max(c.vruntime, least)
     return c.vruntime
 

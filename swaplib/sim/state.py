@@ -68,7 +68,8 @@ CPU = _record(
     "planned",  # planned length of the present segment
     "slice_end",
     "resched",
-    "queue",  # first waiting task
+    "queue",  # the waiting task that runs next
+    "tickets",  # given to tasks that joined the queue
     "waiting",
     "load",  # sum of the waiting tasks' weights
     "vruntime",  # least vruntime seen, for tasks that enter
@@ -95,6 +96,8 @@ TASK = _record(
     "node",  # bound to this node
     "near",  # CPU near which it wants to run
     "next",  # in a run queue, a lock's queue or a pool of idle workers
+    "child",  # in a run queue: the first task behind this one
+    "ticket",  # in a run queue: order of joining it
     "atomic",  # may not be preempted now
     "stage",
     "after",  # stage to return to
@@ -244,6 +247,9 @@ SYSTEM = _record(
     "alive",
     "works_pending",
     "works",
+    "first_reaper",  # tasks are in the order of their kinds
+    "first_front",
+    "first_back",
     "front_left",
     "front_phase",
     "front_phases",
