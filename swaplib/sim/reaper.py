@@ -34,8 +34,7 @@ def step_reaper(w: World, task: int) -> int:
     p = w.process[t.process]
     system = w.system[0]
     if t.stage == TABLE:
-        second_pass = w.task[t.process].second_pass > 0  # the owner's; task i is process i's
-        if not claim_table(w, task, system.present_first > 0, second_pass):
+        if not claim_table(w, task, system.present_first > 0, True):  # the owner does the present pages
             p.reapers -= 1
             if p.reapers == 0 and p.owner_waits > 0:
                 p.owner_waits = 0

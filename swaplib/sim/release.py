@@ -135,8 +135,12 @@ def _instance(w: World, task: int, kind: int) -> int:
     if kind == _CLASS:
         return base + mix(t.process, t.position, 1) * system.classes // 1024
     if kind == _CLUSTER:
-        group = max(0, t.process) // system.sharing
-        return base + mix(group, t.position // max(1, 512 // system.sharing), 2) * system.clusters // 1024
+        # Any of the clusters that `sharing` processes filled together. Were it the same one for neighbouring entries,
+        # processes at the same place of their tables would march in step, and the grain would decide the waiting.
+        process = max(0, t.process)
+        clusters = max(1, system.clusters * system.sharing // w.process.shape[0])
+        first = process // system.sharing * clusters
+        return base + (first + mix(process, t.position, 2) * clusters // 1024) % system.clusters
     if kind == _ZONE:
         return base + w.cpu[t.cpu].node
     return base

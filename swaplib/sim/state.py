@@ -138,6 +138,7 @@ PROCESS = _record(
     "node",
     "tables",
     "next_table",
+    "next_swap_table",  # of the second pass, where there are two
     "dying",
     "counted",
     "freed",

@@ -13,14 +13,18 @@ def claim_table(w: World, task: int, two_passes: bool, second_pass: bool) -> boo
     t = w.task[task]
     p = w.process[t.process]
     system = w.system[0]
-    table = p.next_table
+    swap_pass = two_passes and second_pass
+    table = p.next_swap_table if swap_pass else p.next_table
     if table >= p.tables:
         return False
-    p.next_table += 1
+    if swap_pass:
+        p.next_swap_table += 1
+    else:
+        p.next_table += 1
     swap = _share(p.entries, table, p.tables)
     present = _share(p.present, table, p.tables)
     file = _share(p.file, table, p.tables)
-    if two_passes and second_pass:
+    if swap_pass:
         present, file = 0, 0
     scanned = swap
     if two_passes and not second_pass:

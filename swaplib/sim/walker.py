@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from swaplib.model.compiled import compiled
 from swaplib.model.gather_state import (
-    FREEABLE,
     FREED,
     PAGES_ALIVE,
     QUEUED_ENTRIES,
     QUEUED_PAGES,
     QUEUED_RECORDS,
-    STATE,
     add,
     drained,
     finish,
@@ -146,15 +144,13 @@ def _swap(w: World, task: int) -> int:
     system = w.system[0]
     run = min(p.run, t.swap_left)  # the last run of a table may be shorter
     count = t.swap_left // run
-    offered = t.swap_left
+    fails = 0
     if _may_hold(w, task):
         if system.hold == _LIST:
             count = min(count, min(system.grain, system.batch_records - w.bag[0].records))
             start_program(w, task, LIST_PUSH, t.process, count * run, count, count, GATHER)
             _take(w, task, count * run)
             return AGAIN
-        if w.gather[t.process, STATE] == FREEABLE:  # the counter is read again at every record
-            count = min(count, system.grain)
         fail = w.always if atomic_pages_are_short(w) else w.never
         pages = w.shared[PAGES_ALIVE]
         met, outcome = add(w.gather[t.process], w.shared, w.limits, fail, fail, run, count)
@@ -167,10 +163,10 @@ def _swap(w: World, task: int) -> int:
                 t.stage = HANDOVER
             time = nanoseconds(w, t.cpu, -1, met * system.gather_record_ps, 0) + pages * system.gather_page_ns
             return segment(w, time, GATHER)
-        if fail.size > 0:
-            system.atomic_failures += met
-        offered = met * run
-    _take(w, task, start_freeing(w, task, t.process, offered, RELEASE))
+        fails = fail.size
+    entries = start_freeing(w, task, t.process, t.swap_left, RELEASE)  # the gather is asked again after this grain
+    system.atomic_failures += fails * (entries // run)
+    _take(w, task, entries)
     return AGAIN
 
 
@@ -300,7 +296,6 @@ def _passed(w: World, task: int) -> int:
         t.stage = FLUSHING
     elif w.system[0].present_first > 0 and t.second_pass == 0:
         t.second_pass = 1
-        p.next_table = 0
         t.stage = TABLE
     else:
         t.stage = AWAIT
