@@ -109,6 +109,8 @@ def _choose_cpu(w: World, task: int) -> int:
             continue
         near = t.near >= 0 and c.pod == w.cpu[t.near].pod
         running = 0 if c.task < 0 else w.task[c.task].weight
+        if t.realtime > 0 and c.task >= 0 and w.task[c.task].realtime > 0:  # find_lowest_rq
+            running += 1 << 20
         load = (c.load + running) * 1024 // c.capacity
         if best < 0 or (near and not best_near) or (near == best_near and load < best_load):
             best, best_load, best_near = cpu, load, near
