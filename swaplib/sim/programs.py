@@ -10,7 +10,7 @@ import numpy as np
 from swaplib.model.kernel import COST_PARTS, Cost, Kernel, Lock, Stage
 from swaplib.model.policy import Hold, Policy
 from swaplib.sim import state
-from swaplib.sim.world import Records, Table, records
+from swaplib.sim.world import Records, Table
 
 NO_COST = Cost()
 
@@ -57,13 +57,11 @@ def build_programs(kernel: Kernel, policy: Policy) -> tuple[Records, Table]:
         bounds[program, 0] = len(operations)
         operations.extend(flatten(programs[program]))
         bounds[program, 1] = len(operations)
-    array = records(state.OPERATION, len(operations))
-    for row, operation in zip(array, operations, strict=True):
-        row.code, row.lock, row.per_entry = operation.code, operation.lock, operation.per_entry
-        row.touches, row.objects = operation.touches, operation.objects
-        for part in COST_PARTS:
-            row[part] = getattr(operation.cost, part)
-    return array, bounds
+    rows = [
+        (o.code, o.lock, o.per_entry, o.touches, o.objects, *(getattr(o.cost, part) for part in COST_PARTS))
+        for o in operations
+    ]
+    return np.array(rows, state.OPERATION).view(np.recarray), bounds
 
 
 def _swap_out(kernel: Kernel) -> tuple[Stage, ...]:
