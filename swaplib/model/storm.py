@@ -17,6 +17,9 @@ Spec = int | tuple[int, int] | list[int]  # a constant, a uniform range, or equa
 
 CLUSTER_ENTRIES = 512  # SWAPFILE_CLUSTER with THP_SWAP, Linux 6.12 mm/swapfile.c
 
+_LONGEST_NS = 1 << 52  # 52 days; 1024 times as much still fits into 64 bits
+_MOST_ENTRIES = 1 << 30  # of one process: 4 TiB
+
 # Quantiles of the exponential distribution with mean 1000, at (i + 1/2) / 64.
 EXPONENTIAL = [round(-1000 * math.log1p(-(i + 0.5) / 64)) for i in range(64)]
 
@@ -38,8 +41,8 @@ class Background:
 
     def __post_init__(self) -> None:
         at_least("background: threads", self.threads, 1, 4096)
-        at_least("background: burst_ns", self.burst_ns, 1)
-        at_least("background: period_ns", self.period_ns, 1)
+        at_least("background: burst_ns", self.burst_ns, 1, _LONGEST_NS >> 2)
+        at_least("background: period_ns", self.period_ns, 1, _LONGEST_NS >> 2)
         at_least("background: nice", self.nice, -20, 19)
 
 
@@ -52,8 +55,8 @@ class Phase:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        at_least("foreground phase: cpu_ns", self.cpu_ns, 0)
-        at_least("foreground phase: pages", self.pages, 0)
+        at_least("foreground phase: cpu_ns", self.cpu_ns, 0, _LONGEST_NS >> 2)
+        at_least("foreground phase: pages", self.pages, 0, _MOST_ENTRIES)
         at_least("foreground phase: threads", self.threads, 1, 64)
 
 
@@ -129,20 +132,23 @@ class Storm:
             ("size_classes", 1, 256),
             ("same_filled_permille", 0, 1000),
             ("zspage_objects", 1, 64),
-            ("foreground_at_ns", 0, None),
+            ("foreground_at_ns", 0, _LONGEST_NS),
             ("swap_used_entries", 0, None),
-            ("limit_ns", 1, 1 << 60),
+            ("limit_ns", 1, _LONGEST_NS),
         ):
             at_least(where + name, getattr(self, name), low, high)
-        for name, low in (
-            ("swap_entries", 0),
-            ("present_pages", 0),
-            ("file_pages", 0),
-            ("run_entries", 1),
-            ("gap_ns", 0),
+        for name, low, high in (
+            ("swap_entries", 0, _MOST_ENTRIES),
+            ("present_pages", 0, _MOST_ENTRIES),
+            ("file_pages", 0, _MOST_ENTRIES),
+            ("run_entries", 1, CLUSTER_ENTRIES),
+            ("gap_ns", 0, _LONGEST_NS),
         ):
-            for value in _values(where + name, getattr(self, name)):
-                at_least(where + name, value, low, CLUSTER_ENTRIES if name == "run_entries" else 1 << 50)
+            values = _values(where + name, getattr(self, name))
+            for value in values:
+                at_least(where + name, value, low, high)
+            if name == "gap_ns" and self.processes * max(values) > _LONGEST_NS:
+                raise ValueError(f"{where}the last kill may come later than 64-bit times allow; use a smaller gap_ns")
         one_of(where + "layout", self.layout, ("random", "sequential", "even-odd"))
         one_of(where + "how", self.how, ("exit", "munmap"))
         if self.free_pages is not None:

@@ -11,21 +11,12 @@ from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy, Workers
 from swaplib.model.storm import CLUSTER_ENTRIES, Deaths, Storm, sorted_run_entries
 from swaplib.sim import state
+from swaplib.sim.fits import check_together
 from swaplib.sim.programs import build_programs
 from swaplib.sim.world import Records, Table, World, records
 
 SAMPLES = 2048
 GATHER_PAGES = 8 + 19 * 510  # of the ordinary mmu_gather, Linux 6.12 include/asm-generic/tlb.h
-
-
-def check_together(machine: Machine, kernel: Kernel, policy: Policy) -> None:
-    """Refuse a policy that needs what the kernel lacks, by name."""
-    for feature in policy.needs:
-        if feature not in kernel.features:
-            raise ValueError(
-                f"policy '{policy.name}' needs the {feature}, which kernel '{kernel.name}' does not have; "
-                f"see swaplib.policies() for the kernels of each policy"
-            )
 
 
 def weight(nice: int) -> int:

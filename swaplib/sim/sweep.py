@@ -22,7 +22,7 @@ from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy
 from swaplib.model.storm import Storm
 from swaplib.sim.checkpoint import Checkpoint, Row
-from swaplib.sim.prepare import check_together
+from swaplib.sim.fits import check_together
 from swaplib.sim.simulate import GRAIN, simulate
 
 KINDS = ("machine", "kernel", "storm", "policy")

@@ -1,0 +1,346 @@
+"""Kernels, machines, storms and policies: what they refuse by name, what they draw, and the rules they know."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import MS, QUIET, lock_kernel, quiet_machine
+
+import swaplib
+from swaplib.model.kernel import Cost, Lock, Stage
+from swaplib.model.machine import Machine
+from swaplib.model.policy import Grouping, Hold, Policy, Workers
+from swaplib.model.storm import Background, Phase, Storm, background_load, random_words, sorted_run_entries
+
+SYNC = swaplib.policy("sync")
+ONE = Storm("one", swap_entries=100)
+WORDS = {
+    (0, 0, 1): ["0x730150b2e3c8c450", "0x641b4e08066ad287", "0x93b439efc465df22"],
+    (1, 2, 3): ["0xaba411f8f6c9b990", "0x1c6b7489df5024fb", "0x82f2425c7e3229b3"],
+}
+DRAWN = [[0, 548, 959, 1328], [380, 948, 269, 997], [7, 7, 7, 8]]  # kill_ns, swap_entries, present_pages
+
+
+# Machines
+
+
+def test_a_machine_without_cpus_is_refused():
+    with pytest.raises(ValueError, match=r"machine 'empty': it has no CPUs; expected at least 1"):
+        Machine("empty", "", (), (), (), "full", QUIET)
+
+
+def test_more_nodes_than_cpus_are_refused():
+    with pytest.raises(ValueError, match=r"machine 'wide': every node needs a CPU.*got nodes \[0, 2\]"):
+        Machine("wide", "", (1024, 1024), (0, 2), (0, 1), "full", QUIET)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"capacity": (0,)}, r"capacity of CPU 0 is 0; expected a whole number from 1 to 1024"),
+        ({"capacity": (2048,)}, r"capacity of CPU 0 is 2048"),
+        ({"node": (0, 0)}, r"capacity, node and pod must name the same CPUs"),
+        ({"pod": (1,)}, r"every pod needs a CPU"),
+        ({"preemption": "none"}, r"preemption is 'none'; expected one of full, voluntary"),
+        ({"numbers": {**QUIET, "switch_ns": -1}}, r"switch_ns is -1; expected a whole number from 0"),
+        ({"numbers": {**QUIET, "switch_ns": 1.5}}, r"switch_ns is 1.5; expected a whole number"),
+        ({"numbers": {**QUIET, "speed": 1}}, r"number is 'speed'; expected one of"),
+        ({"numbers": {k: v for k, v in QUIET.items() if k != "wake_ns"}}, r"wake_ns is missing"),
+        ({"numbers": {**QUIET, "memory_pages": 1}}, r"free_pages is more than memory_pages 1"),
+    ],
+)
+def test_a_machine_refuses_by_name(change, message):
+    with pytest.raises(ValueError, match=f"machine 'quiet': {message}"):
+        replace(quiet_machine(1), **change)
+
+
+def test_a_changed_number_is_marked_as_assumed():
+    machine = swaplib.machine("phone-8gb", wake_ns=7)
+    row = machine.df().set_index("number").loc["wake_ns"]
+    assert [row.value, row.kind] == [7, "assumed"]
+    assert len(machine.cores()) == machine.cpus
+
+
+# Kernels
+
+
+def test_a_negative_cost_is_refused():
+    with pytest.raises(ValueError, match=r"entry_cpu_ps is -1; expected a whole number from 0"):
+        Cost(entry_cpu_ps=-1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"native_call": "folio"}, r"native_call is 'folio'; expected one of entry, run, run-of-two"),
+        ({"slot_cache_entries": 64}, r"a slot cache and the stages that drain it go together"),
+        ({"zone_pages": 0}, r"zone_pages is 0"),
+    ],
+)
+def test_a_kernel_refuses_by_name(change, message):
+    with pytest.raises(ValueError, match=f"kernel 'one lock': {message}"):
+        lock_kernel(1000, **change)
+
+
+def test_a_stage_that_takes_its_lock_neither_by_call_nor_by_entry_is_refused():
+    with pytest.raises(ValueError, match=r"stage 'free': acquired is 'page'; expected one of call, entry"):
+        Stage("free", lock=Lock.DEVICE, acquired="page")
+
+
+def test_features_follow_from_the_stages():
+    assert swaplib.kernel("6.1").features == {"slot cache", "device lock"}
+    assert swaplib.kernel("6.12").features == {"slot cache", "device lock", "free by run"}
+    assert swaplib.kernel("6.18").features == {"free by run"}
+
+
+@pytest.mark.parametrize("name", swaplib.kernels().name)
+def test_taking_zram_out_leaves_every_other_stage_and_the_two_parts_cost_the_whole(name):
+    kernel = swaplib.kernel(name)
+    core, zram = kernel.without_zram(), kernel.zram_stages()
+
+    def total(stages):
+        return sum(stage.cost.total_ps() for top in stages for stage in top.walk())
+
+    whole = kernel.drain or kernel.run
+    assert not any(stage.zram for top in (*core.single, *core.run, *core.drain) for stage in top.walk())
+    assert total(core.drain or core.run) + total(zram) == total(whole)
+    assert total(zram) > 0.5 * total(whole)  # facts: most of the cost of real data is zram's
+
+
+@given(max_active=st.integers(1, 512), cpus=st.lists(st.integers(1, 64), min_size=1, max_size=8))
+def test_workers_a_node_follow_commit_5797b1c18919(max_active, cpus):
+    """clamp(ceil(max_active x node_cpus / cpus), min(max_active, 8), max_active), whichever generation counts so."""
+    kernel = swaplib.kernel("6.18")
+    for node in cpus:
+        exact = int(np.clip(np.ceil(max_active * node / sum(cpus)), min(max_active, 8), max_active))
+        assert kernel.workers_on_node(max_active, node, sum(cpus)) == exact
+
+
+def test_before_6_9_one_max_active_is_a_limit_of_the_system():
+    assert swaplib.kernel("6.1").workers_on_node(1, 4, 8) == 0
+    assert swaplib.kernel("6.11").workers_on_node(1, 4, 8) == 1
+
+
+# Policies
+
+
+def test_choices_may_be_given_by_name():
+    policy = Policy("mine", hold="gather", grouping="cluster", workers="per_cpu")
+    assert [policy.hold, policy.grouping, policy.workers] == [Hold.GATHER, Grouping.CLUSTER, Workers.PER_CPU]
+    assert policy.defers
+    assert not policy.but(freed_by_caller=True).defers
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hold": "gathr"}, r"hold is 'gathr'; expected one of nowhere, gather, list"),
+        ({"threshold": -1}, r"threshold is -1"),
+        ({"worker_nice": 20}, r"worker_nice is 20; expected a whole number from -20 to 19"),
+        ({"max_active": 0}, r"max_active is 0; expected a whole number from 1 to 512"),
+        ({"max_active": 513}, r"max_active is 513"),
+        ({"backlog_entries_max": 0}, r"backlog_entries_max is 0"),
+        ({"reapers": True}, r"reapers is True; expected a whole number"),
+    ],
+)
+def test_a_policy_refuses_by_name(change, message):
+    with pytest.raises(ValueError, match=f"policy 'mine': {message}"):
+        Policy("mine", **change)
+
+
+def test_an_unknown_choice_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match=r"policy 'async-v3' has no choice 'treshold'; its choices are .*threshold"):
+        swaplib.policy("async-v3", treshold=3)
+
+
+def test_a_changed_policy_says_so_in_its_name():
+    assert swaplib.policy("async-v3", threshold=4, worker_nice=0).name == "async-v3 threshold=4 worker_nice=0"
+
+
+# Storms
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"processes": -1}, r"processes is -1"),
+        ({"swap_entries": -1}, r"swap_entries is -1"),
+        ({"swap_entries": 1.5}, r"swap_entries is 1.5; expected a whole number"),
+        ({"swap_entries": []}, r"swap_entries is an empty list; expected equally likely values"),
+        ({"gap_ns": (5, 1)}, r"gap_ns is \(5, 1\); expected a range"),
+        ({"run_entries": 513}, r"run_entries is 513; expected a whole number from 1 to 512"),
+        ({"run_entries": [1, 0]}, r"run_entries is 0"),
+        ({"layout": "sorted"}, r"layout is 'sorted'; expected one of random, sequential, even-odd"),
+        ({"how": "crash"}, r"how is 'crash'; expected one of exit, munmap"),
+        ({"same_filled_permille": 1001}, r"same_filled_permille is 1001"),
+        ({"limit_ns": 1 << 60}, r"limit_ns is 1152921504606846976; expected a whole number from 1 to"),
+        ({"swap_entries": 1 << 50}, r"swap_entries is 1125899906842624; expected"),
+        ({"processes": 1000, "gap_ns": 1 << 50}, r"the last kill may come later than 64-bit times allow"),
+    ],
+)
+def test_a_storm_refuses_by_name(change, message):
+    with pytest.raises(ValueError, match=f"storm 'mine': {message}"):
+        Storm("mine", **change)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Background(0, 1, 1), "background: threads is 0"),
+        (lambda: Background(1, 1 << 60, 1), "background: burst_ns is 1152921504606846976"),
+        (lambda: Background(1, 1, 1, nice=20), "background: nice is 20"),
+        (lambda: Phase(1 << 60), "foreground phase: cpu_ns is 1152921504606846976"),
+        (lambda: Phase(0, -1), "foreground phase: pages is -1"),
+        (lambda: Phase(0, 1, 0), "foreground phase: threads is 0"),
+        (lambda: ONE.but(proceses=2), "storm 'one': choice is 'proceses'; expected one of .*processes"),
+    ],
+)
+def test_the_parts_of_a_storm_refuse_by_name(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "change", "message"),
+    [
+        ({"swap_slots": 999}, {}, r"storm 'big' has 1000 swap entries; machine 'quiet' has 999"),
+        ({"swap_slots": 1000}, {"swap_used_entries": 1}, r"has 1001 swap entries; machine 'quiet' has 1000"),
+        ({"memory_pages": 1000, "free_pages": 900}, {}, r"storm 'big' needs 1150 pages.*machine 'quiet' has 1000"),
+        ({"memory_pages": 1000, "free_pages": 0}, {"present_pages": 751}, r"needs 1001 pages"),
+        ({"memory_pages": 1000, "free_pages": 0}, {"file_pages": 751}, r"needs 1001 pages"),
+    ],
+)
+def test_a_storm_that_cannot_fit_is_refused_before_it_runs(numbers, change, message):
+    storm = Storm("big", swap_entries=1000, **change)  # 250 pages of zram at a ratio of 4
+    with pytest.raises(ValueError, match=message):
+        swaplib.simulate(quiet_machine(1, **numbers), lock_kernel(1000), storm, SYNC)
+
+
+def test_a_storm_that_just_fits_runs():
+    machine = quiet_machine(1, memory_pages=1000, free_pages=0, swap_slots=1000)
+    storm = Storm("big", swap_entries=1000, present_pages=750)
+    assert swaplib.simulate(machine, lock_kernel(1000), storm, SYNC).summary().entries_sync == 1000
+
+
+def test_raw_words_are_the_same_on_every_machine():
+    """PCG64 seeded by SeedSequence((experiment, seed, source)): numpy guarantees both streams."""
+    assert [hex(word) for word in random_words(3, 0, 0, 1)] == WORDS[(0, 0, 1)]
+    assert [hex(word) for word in random_words(3, 1, 2, 3)] == WORDS[(1, 2, 3)]
+
+
+def test_a_known_storm_is_drawn():
+    storm = Storm("known", processes=4, swap_entries=(10, 1000), present_pages=[7, 8], gap_ns=(0, 1000))
+    deaths = storm.draw(quiet_machine(3, nodes=3), seed=5)
+    assert [column.tolist() for column in (deaths.kill_ns, deaths.swap_entries, deaths.present_pages)] == DRAWN
+    assert deaths.node.tolist() == [0, 1, 2, 0]
+
+
+@given(seed=st.integers(0, 2**32), low=st.integers(0, 1000), width=st.integers(0, 1000))
+def test_draws_stay_in_their_range_and_the_first_kill_is_at_zero(seed, low, width):
+    storm = Storm("drawn", processes=20, swap_entries=(low, low + width), gap_ns=(low, low + width))
+    deaths = storm.draw(quiet_machine(1), seed)
+    assert ((deaths.swap_entries >= low) & (deaths.swap_entries <= low + width)).all()
+    assert deaths.kill_ns[0] == 0
+    gaps = np.diff(deaths.kill_ns)
+    assert ((gaps >= low) & (gaps <= low + width)).all()
+
+
+def test_a_source_of_randomness_does_not_disturb_another():
+    """Common random numbers: changing how one thing is drawn leaves the others as they were."""
+    storm = Storm("one", processes=9, swap_entries=(0, 999), present_pages=(0, 999), gap_ns=(0, 999))
+    machine = quiet_machine(1)
+    before, after = storm.draw(machine, 3), storm.but(swap_entries=5).draw(machine, 3)
+    assert (before.present_pages == after.present_pages).all()
+    assert (before.kill_ns == after.kill_ns).all()
+    more = storm.but(processes=12).draw(machine, 3)
+    assert (more.swap_entries[:9] == before.swap_entries).all()
+    assert (storm.draw(machine, 4).swap_entries != before.swap_entries).any()
+    assert (storm.draw(machine, 3, experiment=1).swap_entries != before.swap_entries).any()
+
+
+def test_every_value_of_a_list_is_about_equally_likely():
+    drawn = Storm("many", processes=9000, swap_entries=[1, 2, 3]).draw(quiet_machine(1)).swap_entries
+    assert (abs(np.bincount(drawn)[1:] - 3000) < 150).all()  # three standard deviations are 134
+
+
+@pytest.mark.parametrize(
+    ("layout", "batch", "sharing", "expected"),
+    [
+        ("random", 9678, 1, 1),  # a tenth of the process: 1 / (1 - 0.1) rounds to 1
+        ("random", 50_000, 1, 2),  # half of it
+        ("random", 100_000, 1, 512),  # all of it: every cluster is whole
+        ("random", 100_000, 8, 64),  # but others hold slots in between
+        ("sequential", 9678, 1, 512),
+        ("even-odd", 600, 1, 300),
+    ],
+)
+def test_sorting_a_batch_joins_the_runs_that_lie_in_it(layout, batch, sharing, expected):
+    assert sorted_run_entries(layout, 1, 100_000, batch, sharing) == expected
+
+
+def test_a_background_load_uses_its_share_of_the_capacity():
+    machine = swaplib.machine("phone-8gb")
+    (load,) = background_load(machine, 600, 16, 8 * MS)
+    used = load.threads * load.burst_ns * 1024 / load.period_ns
+    assert used == pytest.approx(0.6 * sum(machine.capacity), rel=1e-6)
+    assert background_load(machine, 0, 16, 8 * MS) == ()
+
+
+# Together
+
+
+@pytest.mark.parametrize("kernel", ["6.14", "6.18", "7.0", "7.x-nopool"])
+@pytest.mark.parametrize("policy", [swaplib.policy("slot-cache-async"), Policy("mine", hold="slot_cache")])
+def test_a_policy_that_needs_a_slot_cache_is_refused_where_there_is_none(kernel, policy):
+    message = f"policy '{policy.name}' needs the slot cache, which kernel '{kernel}' does not have"
+    with pytest.raises(ValueError, match=message):
+        swaplib.simulate(quiet_machine(1), swaplib.kernel(kernel), ONE, policy)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"cpu_cost_permille": 1 << 44},
+        {"memory_cost_permille": 1 << 44},
+        {"transfer_local_ns": 1 << 44},
+        {"sort_ps": 1 << 44},
+        {"gather_record_ps": 1 << 44},
+    ],
+)
+def test_costs_beyond_64_bits_are_refused_by_name(numbers):
+    with pytest.raises(ValueError, match=r"machine 'quiet' with kernel 'one lock': .* what 64 bits can count"):
+        swaplib.simulate(quiet_machine(1, **numbers), lock_kernel(1000), ONE, SYNC)
+
+
+def test_the_largest_costs_that_are_not_refused_still_add_up():
+    machine = quiet_machine(2, cpu_cost_permille=1_000_000)
+    kernel = lock_kernel(30_000_000, 30_000_000)
+    storm = Storm("slow", processes=2, swap_entries=2000, limit_ns=1 << 52)
+    outcome = swaplib.simulate(machine, kernel, storm, SYNC, variation_permille=1000)
+    assert outcome.summary().entries_sync == 4000
+    expected = 4000 * 2 * 30_000_000 / 1e9 * 1000  # ms
+    assert outcome.df_cpu().release.sum() == pytest.approx(expected, rel=0.05)
+
+
+def test_a_lock_inside_itself_is_refused():
+    inside = Stage("inside", Cost(), Lock.DEVICE)
+    kernel = lock_kernel(1000, run=(Stage("outer", Cost(), Lock.DEVICE, children=(inside,)),))
+    with pytest.raises(ValueError, match=r"kernel 'one lock': stage 'inside' takes the DEVICE lock while it is held"):
+        swaplib.simulate(quiet_machine(1), kernel, ONE, SYNC)
+
+
+def test_locks_nested_too_deep_are_refused():
+    stage = Stage("innermost", Cost(), Lock.LIST)
+    for lock in (Lock.ZRAM_COUNTER, Lock.SWAP_COUNTER, Lock.CLASS, Lock.POOL, Lock.CLUSTER, Lock.DEVICE):
+        stage = Stage("outer", Cost(), lock, children=(stage,))
+    with pytest.raises(ValueError, match=r"stage 'innermost' holds 7 locks; at most 6"):
+        swaplib.simulate(quiet_machine(1), lock_kernel(1000, run=(stage,)), ONE, SYNC)
+
+
+@pytest.mark.parametrize("options", [{"grain": 0}, {"grain": 65}, {"variation_permille": 1001}, {"seed": -1}])
+def test_a_run_refuses_options_out_of_range(options):
+    (name, value) = next(iter(options.items()))
+    with pytest.raises(ValueError, match=f"{name} is {value}"):
+        swaplib.simulate(quiet_machine(1), lock_kernel(1000), ONE, SYNC, **options)
