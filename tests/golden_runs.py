@@ -68,7 +68,7 @@ KERNEL = Kernel(
 STORM = Storm(
     "golden",
     processes=4,
-    swap_entries=[1000, 4000, 9900],
+    swap_entries=[700, 3300, 4000],
     present_pages=(100, 700),
     file_pages=300,
     run_entries=[1, 1, 4],
