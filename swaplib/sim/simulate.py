@@ -119,5 +119,8 @@ def _close(world: World) -> None:
         close_segment(world, cpu)
         if world.system[0].is_traced:
             write_stretch(world, cpu, int(world.system[0].now))
-    if world.system[0].samples < len(world.sample):
-        note(world, int(world.system[0].now))
+    system = world.system[0]
+    if system.samples and world.sample[system.samples - 1, 0] == system.now:
+        system.samples -= 1
+    if system.samples < len(world.sample):
+        note(world, int(system.now))
