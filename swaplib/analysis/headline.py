@@ -25,7 +25,12 @@ def finding(outcomes: Sequence[Outcome]) -> str:
     if len(outcomes) == 1:
         when = f"after {times[0]}" if spans[0] >= 0 else times[0]
         share = 100 * waited[0] / max(1, int(outcomes[0].world.time.sum()))
-        return f"{names[0]}: {what} {when}; the CPUs wait {waits[0]} for locks, {share:.0f} % of their time"
+        lost = (
+            f"the CPUs wait {waits[0]} for locks, {share:.0f} % of their time"
+            if waited[0]
+            else "no CPU waits for a lock"
+        )
+        return f"{names[0]}: {what} {when}; {lost}"
     if len(outcomes) > 2 or min(spans) < 0:
         told = ", ".join(f"{name} {time}" for name, time in zip(names, times, strict=True))
         lost = ", ".join(f"{name} {wait}" for name, wait in zip(names, waits, strict=True))

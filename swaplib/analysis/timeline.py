@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -60,7 +61,7 @@ def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
     unit, per_unit = ("s", 1e9) if end >= 1e9 else ("ms", 1e6)
     runs = _look(outcomes, end)
     has_backlog = any(run.peak for run in runs)
-    title = textwrap.fill(finding(outcomes), 88)
+    title = textwrap.fill(re.sub(r"(\d) ", "\\1\N{NO-BREAK SPACE}", finding(outcomes)), 84)
     figure, lanes, lines = _panels(figure, runs, 1 + has_backlog, title.count("\n") + 1)
 
     for run, ax in zip(runs, lanes, strict=True):
@@ -144,7 +145,9 @@ def _panels(
     for run in runs:
         lanes, cpus = len(_lanes(run.outcome)[0]), run.outcome.machine.cpus
         heights.append(min(2.8, max(0.8, lanes * (0.27 if cpus <= MOST_LANES else 0.8))))
-    rows = [(0.52, height) for height in heights] + [(0.36, 0.72)] * lines  # space above, height
+    rows = [(0.52 if len(runs) > 1 else 0.38, height) for height in heights] + [
+        (0.36, 0.72)
+    ] * lines  # space above, height
     top = total = 0.22 + 0.2 * title_lines + sum(space + height for space, height in rows) + 0.52
     if figure is None:
         figure = plt.figure(figsize=(8.6, total))
@@ -180,7 +183,7 @@ def _draw_lanes(ax: Axes, run: _Run, end: int, per_unit: float) -> None:
     if run.outcome.machine.cpus <= MOST_LANES:
         ax.set_ylabel("CPU")
     if run.end < 0.9 * end:
-        words = "cut off" if run.outcome.timed_out else "all freed"
+        words = "cut off" if run.outcome.timed_out else "storm over"
         ax.text((run.end + 0.01 * end) / per_unit, len(names) / 2, words, color=MUTED, fontsize=SMALL, va="center")
 
 
