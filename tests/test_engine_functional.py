@@ -178,6 +178,16 @@ def test_per_8_starts_a_worker_for_every_eight_that_exit():
     assert concurrent_works(swaplib.simulate(machine, swaplib.kernel("6.18"), storm, policy))[0] == 3
 
 
+def test_per_8_starts_no_second_worker_while_fewer_than_nine_exit():
+    machine = quiet_machine(40)
+    storm = Storm("one by one", processes=24, swap_entries=30_000, size_classes=256, gap_ns=MS)
+    policy = swaplib.policy("async-per-8", threshold=0)
+    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, policy)
+    assert outcome.df_samples().exiting.max() <= 8
+    assert outcome.df_samples().queued_entries.max() > 30_000  # there was work for more
+    assert concurrent_works(outcome)[0] == 1
+
+
 @settings(max_examples=40)
 @given(
     entries=st.integers(0, 60_000),
