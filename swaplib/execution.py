@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,10 +73,13 @@ def execute(
         After all processes were stopped.
     """
     jobs = jobs or _cpus()
-    for reads_findings in (False, True):
-        wave = [notebook for notebook in notebooks if notebook.reads_findings is reads_findings]
-        if wave:
-            _execute_wave(wave, given, finished, min(jobs, len(wave)))
+    first = [notebook for notebook in notebooks if not notebook.reads_findings]
+    last = [notebook for notebook in notebooks if notebook.reads_findings]
+    if first:
+        with _engine_compiled_meanwhile() if last else nullcontext():
+            _execute_wave(first, given, finished, min(jobs, len(first)))
+    if last:
+        _execute_wave(last, given, finished, min(jobs, len(last)))
 
 
 def clean(notebook: Any) -> None:
@@ -132,6 +137,19 @@ def child_environment() -> dict[str, str]:
     paths = [package_home, *filter(None, [os.environ.get("PYTHONPATH")])]
     inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
+
+
+@contextmanager
+def _engine_compiled_meanwhile() -> Iterator[None]:
+    """Compile the simulator beside the first notebooks, which takes half a minute once; what is compiled is kept."""
+    command = [sys.executable, "-c", "from swaplib.sim.simulate import compile_engine; compile_engine()"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, env=child_environment(), stdin=quiet, stdout=quiet, stderr=quiet) as compiling:
+        try:
+            yield
+            compiling.wait()
+        finally:
+            compiling.terminate()
 
 
 def _execute_wave(

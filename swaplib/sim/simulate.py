@@ -88,7 +88,7 @@ def run(world: World, kill_ns: np.ndarray, storm: Storm) -> tuple[World, np.ndar
         schedule(world, int(world.task[task].next_ns), state.WAKE_EVENT, int(task), 0)
     if storm.foreground:
         schedule(world, storm.foreground_at_ns, state.WAKE_EVENT, -1, 0)
-    _compile()
+    compile_engine()
     traces = []
     system = world.system[0]
     while not run_events(world):
@@ -107,7 +107,8 @@ def run(world: World, kill_ns: np.ndarray, storm: Storm) -> tuple[World, np.ndar
 
 
 @cache
-def _compile() -> None:
+def compile_engine() -> None:
+    """Compile the engine, or load it from the cache; a run does it by itself."""
     compile_once(run_events, world_type)
 
 
