@@ -241,7 +241,7 @@ def runs(draw):
         "storm": storm,
         "policy": draw(policies(kernel)),
         "seed": draw(st.integers(0, 3)),
-        "grain": draw(st.sampled_from((1, 16, 64))),
+        "grain": draw(st.sampled_from((1, 4, 16))),
         "variation_permille": draw(st.sampled_from((0, 300, 1000))),
     }
 

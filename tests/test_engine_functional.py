@@ -70,7 +70,7 @@ def test_no_work_runs_before_it_was_queued():
 # Policies that must be equal
 
 
-@pytest.mark.parametrize("grain", [1, 16, 64])
+@pytest.mark.parametrize("grain", [1, 4, 16])
 @pytest.mark.parametrize("run_entries", [1, 16])
 @pytest.mark.parametrize("name", swaplib.kernels().name)
 def test_a_threshold_above_the_number_of_exits_is_sync_when_gathering_is_free(name, run_entries, grain):

@@ -177,11 +177,12 @@ class Kernel:
     def workers_on_node(self, max_active: int, node_cpus: int, cpus: int) -> int:
         """Workers of one unbound workqueue that may run at once on a node (0: the limit is system-wide, see below).
 
-        Before 6.9 ``max_active=1`` is one worker in the system and the caller must treat the queue as one; otherwise
-        the limit is clamp(ceil(max_active x node_cpus / cpus), min(max_active, 8), max_active), commit 5797b1c18919.
+        Before 6.9 ``max_active=1`` is one worker in the system and the caller must treat the queue as one, and more
+        is allowed to every node in full (Linux 6.1 kernel/workqueue.c). Since then the limit is
+        clamp(ceil(max_active x node_cpus / cpus), min(max_active, 8), max_active), commit 5797b1c18919.
         """
-        if self.ordered_single and max_active == 1:
-            return 0
+        if self.ordered_single:
+            return 0 if max_active == 1 else max_active
         share = -(-max_active * node_cpus // cpus)
         return max(min(max_active, 8), min(share, max_active))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -19,9 +18,6 @@ CLUSTER_ENTRIES = 512  # SWAPFILE_CLUSTER with THP_SWAP, Linux 6.12 mm/swapfile.
 
 _LONGEST_NS = 1 << 52  # 52 days; 1024 times as much still fits into 64 bits
 _MOST_ENTRIES = 1 << 30  # of one process: 4 TiB
-
-# Quantiles of the exponential distribution with mean 1000, at (i + 1/2) / 64.
-EXPONENTIAL = [round(-1000 * math.log1p(-(i + 0.5) / 64)) for i in range(64)]
 
 
 @dataclass(frozen=True)

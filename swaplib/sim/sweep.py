@@ -61,7 +61,7 @@ def run_settings(
     at_least("replications", replications, 1)
     at_least("seed", seed, 0)
     at_least("experiment", experiment, 0)
-    at_least("grain", grain, 1, 64)
+    at_least("grain", grain, 1, GRAIN)
     if not (executor is None or executor == "threads" or hasattr(executor, "submit")):
         raise ValueError(f"executor is {executor!r}; expected None, 'threads' or a concurrent.futures.Executor")
     seeds = range(seed, seed + replications)
