@@ -26,7 +26,7 @@ def finding(outcomes: Sequence[Outcome]) -> str:
         when = f"after {times[0]}" if spans[0] >= 0 else times[0]
         share = 100 * waited[0] / max(1, int(outcomes[0].world.time.sum()))
         lost = (
-            f"the CPUs wait {waits[0]} for locks, {share:.0f} % of their time"
+            f"waiting for locks takes {waits[0]} of CPU time, {share:.0f} % of all"
             if waited[0]
             else "no CPU waits for a lock"
         )
@@ -41,7 +41,7 @@ def finding(outcomes: Sequence[Outcome]) -> str:
     else:
         sooner = f"{span(abs(before - after))} {'sooner' if after < before else 'later'}"
         change = f"{what} {sooner} under {names[1]} than under {names[0]} ({times[1]}, not {times[0]})"
-    return f"{_capital(change)}; CPUs wait {waits[1]} for locks, not {waits[0]}"
+    return f"{_capital(change)}; waiting for locks takes {waits[1]} of CPU time, not {waits[0]}"
 
 
 def setting(outcomes: Sequence[Outcome]) -> str:

@@ -66,7 +66,7 @@ def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
 
     for run, ax in zip(runs, lanes, strict=True):
         _draw_lanes(ax, run, end, per_unit)
-        _draw_bar(ax, run.shares)
+        _draw_bar(ax, run.shares, int(run.outcome.world.time.sum()))
         _mark_ends(ax, run, end, per_unit)
         if len(runs) > 1:
             lift = 1 + 0.24 / _inches(ax)[1]
@@ -198,8 +198,8 @@ def _image(shares: Floats, height: int, gap: int) -> npt.NDArray[np.uint8]:
     return pixels.reshape(-1, shares.shape[2], 3)
 
 
-def _draw_bar(ax: Axes, shares: Floats) -> None:
-    """Draw the run's CPU time as one bar beside the lanes, each part named."""
+def _draw_bar(ax: Axes, shares: Floats, total_ns: int) -> None:
+    """Draw the run's CPU time as one bar beside the lanes, each part named with its CPU time."""
     beside: dict[str, Any] = {"transform": ax.transAxes, "clip_on": False}
     names, top = list(ACTIVITIES), np.cumsum(shares)
     for i in np.flatnonzero(shares):
@@ -211,7 +211,7 @@ def _draw_bar(ax: Axes, shares: Floats) -> None:
     for i, y in zip(shown, places, strict=True):
         ax.plot([1.043, 1.055], [top[i] - shares[i] / 2, y], color=MUTED, linewidth=0.6, **beside)
         weight = "bold" if names[i] == "waiting for locks" else "normal"
-        words = f"{names[i]} {100 * shares[i]:.0f} %"
+        words = f"{names[i]} {span(shares[i] * total_ns)}"
         ax.text(1.06, y, words, transform=ax.transAxes, va="center", fontsize=SMALL, weight=weight)
 
 
