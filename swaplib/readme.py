@@ -32,15 +32,13 @@ def refresh_readme() -> list[Path]:
     if text != readme.read_text(encoding="utf-8"):
         readme.write_text(text, encoding="utf-8")
         changed.append(readme)
+    paths = [notebooks / TABLE, notebooks / FIGURE]
+    before = [path.read_bytes() if path.is_file() else b"" for path in paths]
     outcomes = overview()
-    table = overview_table(outcomes).to_csv(index=False)
-    path = notebooks / TABLE
-    if not path.is_file() or path.read_text(encoding="utf-8") != table or not (notebooks / FIGURE).is_file():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(table, encoding="utf-8")
-        draw_overview(outcomes, notebooks / FIGURE)
-        changed += [path, notebooks / FIGURE]
-    return changed
+    paths[0].parent.mkdir(exist_ok=True)
+    paths[0].write_text(overview_table(outcomes).to_csv(index=False), encoding="utf-8")
+    draw_overview(outcomes, paths[1])
+    return changed + [path for path, old in zip(paths, before, strict=True) if path.read_bytes() != old]
 
 
 def overview() -> tuple[Outcome, Outcome]:
