@@ -102,3 +102,11 @@ def test_three_of_the_build_matrix_percentages_are_kept_though_misprinted():
         [64, 24, -18.7],
         [64, 48, -18.7],
     ]
+
+
+@pytest.mark.parametrize(
+    "path", [*DATA.glob("machines/*.toml"), *DATA.glob("kernels/*.toml")], ids=lambda path: path.name
+)
+def test_every_file_that_a_source_names_is_there(path):
+    named = re.findall(r"data/(?:mail|published|measured)/[\w.-]*\w", path.read_text(encoding="utf-8"))
+    assert [name for name in named if not (DATA.parent / name).exists()] == []
