@@ -172,8 +172,8 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
     names = list(names)
     if name not in names:
         close = difflib.get_close_matches(str(name), names, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"{what} '{name}' is not known{hint} Known are {', '.join(names)}")
+        hint = f"; did you mean '{close[0]}'?" if close else "."
+        raise ValueError(f"{what} {name!r} is not known{hint} Known are {', '.join(names)}")
     return name
 
 

@@ -108,8 +108,10 @@ def _run(options: argparse.Namespace) -> int:
 
     out = options.out or collection_folder().parent / "results"
     results = Results(out, notebooks, force=options.force)
+    others = {notebook.name for notebook in notebooks if not notebook.reads_findings}
+    is_whole = others <= {*results.entries, *(notebook.name for notebook in chosen)}
     for notebook in chosen:
-        if notebook.reads_findings:
+        if notebook.reads_findings and is_whole:  # else it reads the collection's own
             given[notebook.name].setdefault(FINDINGS_FROM, results.findings_from(notebook))
     failed = []
 

@@ -84,7 +84,10 @@ def _problems(name: str, value: Any, spec: Any) -> list[str]:
     """List what is wrong with one parameter, as sentences."""
     expected = _expectation(spec)
     if not isinstance(spec, Each):
-        return [] if _fits(value, spec) else [f"parameter {name!r} is {value!r}; expected {expected}"]
+        if _fits(value, spec):
+            return []
+        hint = " (it was read as a number: quote it)" if isinstance(spec, list) and str(value) in spec else ""
+        return [f"parameter {name!r} is {value!r}; expected {expected}{hint}"]
     if not isinstance(value, list) or not value:
         return [f"parameter {name!r} is {value!r}; expected {expected}"]
     return [

@@ -16,7 +16,7 @@ from swaplib.sim import state
 from swaplib.sim.world import World
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """One simulated storm.
 
@@ -31,6 +31,11 @@ class Outcome:
     world: World
     trace: np.ndarray
 
+    def __repr__(self) -> str:
+        """Name what was run, and when it was over."""
+        what = f"{self.machine.name}, {self.kernel.name}, {self.storm.name}, {self.policy.name}, seed {self.seed}"
+        return f"<Outcome of {what}: over after {_ms(self.world.system[0].now):.1f} ms>"
+
     @property
     def timed_out(self) -> bool:
         """Whether the run was cut off at the storm's limit, or everybody slept for ever."""
@@ -42,7 +47,7 @@ class Outcome:
         Index: exit_ms_median and exit_ms_last (kill to reaped), present_freed_ms and swap_freed_ms (when the last
         present page and swap slot came back), foreground_ms (when the foreground was done, NaN without one), spin_ms,
         cpu_ms_total (all categories but idle, foreground and background), backlog_entries_peak, works, entries_sync,
-        entries_async, entries_reaped, stranded (entries), duration_ms, stalls, slot_failures, timed_out.
+        entries_async, entries_reaped, stranded (entries left in slot caches, object pages or the list), duration_ms, stalls, slot_failures, timed_out.
         """
         system = self.world.system[0]
         processes = self.df_processes()
