@@ -47,7 +47,8 @@ class Outcome:
         Index: exit_ms_median and exit_ms_last (kill to reaped), present_freed_ms and swap_freed_ms (when the last
         present page and swap slot came back), foreground_ms (when the foreground was done, NaN without one), spin_ms,
         cpu_ms_total (all categories but idle, foreground and background), backlog_entries_peak, works, entries_sync,
-        entries_async, entries_reaped, stranded (entries left in slot caches, object pages or the list), duration_ms, stalls, slot_failures, timed_out.
+        entries_async, entries_reaped, stranded (entries left in slot caches, object
+        pages or the list), duration_ms, stalls, slot_failures, timed_out.
         """
         system = self.world.system[0]
         processes = self.df_processes()
