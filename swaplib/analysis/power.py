@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy import optimize, special, stats
 
 from swaplib.analysis.significance import Floats, _arrays, _welch_df
@@ -17,7 +17,7 @@ _PAIRWISE = 2_000  # values of an arm whose differences to the other's are all f
 
 
 def hedges_g(
-    base: Sequence[float], arm: Sequence[float], *, paired: bool = False, confidence: float = 0.95
+    base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, confidence: float = 0.95
 ) -> tuple[float, float, float]:
     """Return Hedges' g, the difference in standard deviations without the bias of few runs, and its interval.
 
@@ -53,7 +53,7 @@ def hedges_g(
     return correct * d, correct * low, correct * high
 
 
-def hodges_lehmann(base: Sequence[float], arm: Sequence[float], *, paired: bool = False) -> float:
+def hodges_lehmann(base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False) -> float:
     """Return the median of all differences, arm minus base; of the mean of any two differences if paired.
 
     Arms of more than 2,000 values stand by 2,000 of their quantiles.

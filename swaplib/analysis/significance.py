@@ -46,7 +46,7 @@ class Welch(NamedTuple):
     p: float
 
 
-def welch(base: Sequence[float], arm: Sequence[float], *, paired: bool = False, confidence: float = 0.95) -> Welch:
+def welch(base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, confidence: float = 0.95) -> Welch:
     """Return the difference of means with Welch's interval (B. L. Welch 1947); Student's of the differences if paired.
 
     Parameters
@@ -76,7 +76,7 @@ def welch(base: Sequence[float], arm: Sequence[float], *, paired: bool = False, 
 
 
 def ratio_interval(
-    base: Sequence[float], arm: Sequence[float], *, paired: bool = False, confidence: float = 0.95
+    base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, confidence: float = 0.95
 ) -> tuple[float, float, float]:
     """Return the ratio of means, arm over base, with Fieller's interval for unequal variances.
 
@@ -117,8 +117,8 @@ def ratio_interval(
 
 
 def permutation_test(
-    base: Sequence[float],
-    arm: Sequence[float],
+    base: npt.ArrayLike,
+    arm: npt.ArrayLike,
     *,
     paired: bool = False,
     alternative: str = "two-sided",
@@ -153,7 +153,7 @@ def permutation_test(
 
 
 def permutation_distribution(
-    base: Sequence[float], arm: Sequence[float], *, paired: bool = False, limit: int = EXACT_SPLITS, seed: int = 0
+    base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, limit: int = EXACT_SPLITS, seed: int = 0
 ) -> tuple[Floats, str]:
     """Return the differences of means that chance alone gives: of all splits (`EXACT`), or of random ones (`DRAWN`)."""
     b, a = _arrays(base, arm, paired)
@@ -179,8 +179,8 @@ def permutation_distribution(
 
 
 def rank_test(
-    base: Sequence[float],
-    arm: Sequence[float],
+    base: npt.ArrayLike,
+    arm: npt.ArrayLike,
     *,
     paired: bool = False,
     alternative: str = "two-sided",
@@ -251,7 +251,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(one) for one in adjusted]
 
 
-def _arrays(base: Sequence[float], arm: Sequence[float], paired: bool = False) -> tuple[Floats, Floats]:
+def _arrays(base: npt.ArrayLike, arm: npt.ArrayLike, paired: bool = False) -> tuple[Floats, Floats]:
     b, a = np.asarray(base, dtype=float), np.asarray(arm, dtype=float)
     for name, values in (("base", b), ("arm", a)):
         if values.ndim != 1 or not len(values):
@@ -330,4 +330,4 @@ def _all_splits(total: int, chosen: int) -> Floats:
 @lru_cache(maxsize=4)
 def _all_signs(pairs: int) -> Floats:
     """Return one row a way to swap: -1 where a pair is swapped."""
-    return 1.0 - 2.0 * ((np.arange(2**pairs)[:, None] >> np.arange(pairs)) & 1)
+    return np.asarray(1.0 - 2.0 * ((np.arange(2**pairs)[:, None] >> np.arange(pairs)) & 1), dtype=float)
