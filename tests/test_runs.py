@@ -131,6 +131,10 @@ REFUSED = {
     ),
     "one run in an arm": (TIDY, "row 4: column 'arm' is 'after' only here for metric 't': one run has no spread"),
     "one run in an arm of a wide file": ("before,after\n1,\n2,\n3,4\n", "row 4: column 'arm' is 'after' only here"),
+    "a run twice": (
+        "arm,run,value\nbefore,1,1\nbefore,2,2\nbefore,1,2\n",
+        "row 4: column 'run' is 1 for the second time in arm 'before' of metric 'runs'; expected one value a run",
+    ),
     "mixed units": (
         "arm,unit,value\nbefore,ms,1\nbefore,ms,2\nafter,s,1\nafter,ms,2\n",
         "row 4: column 'unit' is 's' for metric 'runs', elsewhere 'ms'; expected one unit for a metric",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RunFile", "open_runs"]
+__all__ = ["NUMBER", "TEXT", "WHOLE", "RunFile", "open_runs", "printable"]
 
 NUMBER, WHOLE, TEXT = "a number", "a whole number", "text"
 _PATTERN = {
@@ -47,6 +48,11 @@ class RunFile:
     decimal: str = "."
     notes: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What messages call it: its name, control characters escaped."""
+        return printable(self.path.name)
+
     def read(self, kinds: Mapping[str, str], *, may_be_empty: bool = False) -> dict[str, Any]:
         """Read some columns, refusing the first cell that is not what its column holds.
 
@@ -69,7 +75,7 @@ class RunFile:
         """
         table = self._parquet(kinds) if not self.delimiter else self._csv(kinds, may_be_empty=may_be_empty)
         if not len(table):
-            raise ValueError(f"{self.path.name} has a heading and no rows; expected one row per run")
+            raise ValueError(f"{self.name} has a heading and no rows; expected one row per run")
         for name, kind in kinds.items():
             column = table[name]
             empty_is_wrong = column.null_count and not (may_be_empty and kind == NUMBER)
@@ -107,7 +113,7 @@ class RunFile:
             )
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
             self._refuse_csv(kinds, may_be_empty=may_be_empty)
-            raise ValueError(f"{self.path.name}: {_first_line(error)}; expected comma-separated text") from None
+            raise ValueError(f"{self.name}: {_first_line(error)}; expected comma-separated text") from None
 
     def _parquet(self, kinds: Mapping[str, str]) -> Any:
         import pyarrow as pa
@@ -116,7 +122,7 @@ class RunFile:
         try:
             table = parquet.read_table(self.path, columns=list(kinds), memory_map=False, partitioning=None)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-            raise ValueError(f"{self.path.name}: {_first_line(error)}; expected a parquet file") from None
+            raise ValueError(f"{self.name}: {_first_line(error)}; expected a parquet file") from None
         fits = {NUMBER: lambda t: pa.types.is_floating(t) or pa.types.is_integer(t), WHOLE: pa.types.is_integer}
         columns = {}
         for name, kind in kinds.items():
@@ -128,7 +134,7 @@ class RunFile:
             elif kind != TEXT and fits[kind](column.type):
                 columns[name] = column.cast(pa.float64() if kind == NUMBER else pa.int64(), safe=False)
             else:
-                raise ValueError(f"{self.path.name}: column {name!r} holds {column.type}; expected {kind} in every row")
+                raise ValueError(f"{self.name}: column {name!r} holds {column.type}; expected {kind} in every row")
         return pa.table(columns)
 
     def _refuse(self, kinds: Mapping[str, str], table: Any, *, may_be_empty: bool) -> None:
@@ -141,7 +147,7 @@ class RunFile:
             if wrong.any():
                 position = int(wrong.to_numpy().argmax())
                 raise ValueError(
-                    f"{self.path.name}, row {self.row(position)}: column {name!r} is {cells.iloc[position]!s}; "
+                    f"{self.name}, row {self.row(position)}: column {name!r} is {cells.iloc[position]!s}; "
                     f"expected {kind}"
                 )
 
@@ -150,15 +156,15 @@ class RunFile:
         places = [(self.columns.index(name), name, kind) for name, kind in kinds.items()]
         try:
             for line, row in self._rows():
-                where = f"{self.path.name}, row {line}"
+                where = f"{self.name}, row {line}"
                 if len(row) != len(self.columns):
                     raise ValueError(f"{where}: {_counted(len(row), 'cell')}; expected {len(self.columns)}")
                 for place, name, kind in places:
                     self._refuse_cell(f"{where}: column {name!r}", row[place].strip(), kind, may_be_empty=may_be_empty)
         except csv.Error as error:
-            raise ValueError(f"{self.path.name}: {error}; expected comma-separated text") from None
+            raise ValueError(f"{self.name}: {error}; expected comma-separated text") from None
         except UnicodeDecodeError as error:
-            raise ValueError(f"{self.path.name}: {_not_utf8(error)}") from None
+            raise ValueError(f"{self.name}: {_not_utf8(error)}") from None
 
     def _refuse_cell(self, where: str, cell: str, kind: str, *, may_be_empty: bool) -> None:
         if cell == "":
@@ -207,14 +213,31 @@ def open_runs(path: str | Path) -> RunFile:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head.removeprefix(b"\xef\xbb\xbf").strip():
-        raise ValueError(f"{path.name} is empty; expected a heading and one row per run")
+        raise ValueError(f"{printable(path.name)} is empty; expected a heading and one row per run")
     if head[:4] == b"PAR1":
         return RunFile(path, _parquet_columns(path))
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise ValueError(f"{path.name} is UTF-16; expected CSV in UTF-8")
+        raise ValueError(f"{printable(path.name)} is UTF-16; expected CSV in UTF-8")
     if head[:2] in (b"PK", b"\x1f\x8b") or b"\0" in head:
-        raise ValueError(f"{path.name} is a binary file; expected CSV in UTF-8, or parquet")
+        raise ValueError(f"{printable(path.name)} is a binary file; expected CSV in UTF-8, or parquet")
     return _csv_file(path)
+
+
+def printable(text: str) -> str:
+    """Escape what would move a cursor, reverse the reading direction or break a line; the rest stays.
+
+    Parameters
+    ----------
+    text : str
+        A name that somebody else chose.
+
+    Returns
+    -------
+    str
+        One line.
+    """
+    unsafe = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in unsafe else c for c in text)
 
 
 def _regular(path: str | Path) -> Path:
@@ -228,12 +251,12 @@ def _regular(path: str | Path) -> Path:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; expected a CSV or parquet file") from None
+        raise FileNotFoundError(f"{printable(str(path))} does not exist; expected a CSV or parquet file") from None
     except OSError as error:
         raise ValueError(f"{_short(text)} cannot be opened: {error.strerror}") from None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise ValueError(f"{path} is {kind}; expected a CSV or parquet file")
+        raise ValueError(f"{printable(str(path))} is {kind}; expected a CSV or parquet file")
     return path
 
 
@@ -243,21 +266,27 @@ def _csv_file(path: Path) -> RunFile:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline(_HEAD_BYTES)
             if not first.strip():
-                raise ValueError(f"{path.name}, row 1: the heading is blank; expected the names of the columns")
+                raise ValueError(
+                    f"{printable(path.name)}, row 1: the heading is blank; expected the names of the columns"
+                )
             delimiter = max(",;\t", key=first.count)
             notes = []
             if delimiter != ",":
-                notes.append(f"{path.name}: took {'semicolons' if delimiter == ';' else 'tabs'} as separators")
+                notes.append(
+                    f"{printable(path.name)}: took {'semicolons' if delimiter == ';' else 'tabs'} as separators"
+                )
             decimal = "."
             if delimiter != ",":
                 sample = [cell.strip() for row in islice(csv.reader(file, delimiter=delimiter), 1000) for cell in row]
                 if any(re.fullmatch(r"[+-]?\d+,\d+([eE][+-]?\d+)?", cell) for cell in sample):
                     decimal = ","
-                    notes.append(f"{path.name}: took decimal commas, so that 1,234 is a little more than one")
+                    notes.append(
+                        f"{printable(path.name)}: took decimal commas, so that 1,234 is a little more than one"
+                    )
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name}: {_not_utf8(error)}") from None
+        raise ValueError(f"{printable(path.name)}: {_not_utf8(error)}") from None
     except csv.Error as error:
-        raise ValueError(f"{path.name}: {error}; expected comma-separated text") from None
+        raise ValueError(f"{printable(path.name)}: {error}; expected comma-separated text") from None
     (heading,) = csv.reader([first], delimiter=delimiter)
     return _with_columns(RunFile(path, (), delimiter, decimal, tuple(notes)), heading)
 
@@ -269,7 +298,7 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
     try:
         names = parquet.read_schema(path).names
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path.name}: {_first_line(error)}; expected a parquet file") from None
+        raise ValueError(f"{printable(path.name)}: {_first_line(error)}; expected a parquet file") from None
     return _with_columns(RunFile(path, ()), names).columns
 
 
@@ -278,9 +307,9 @@ def _with_columns(file: RunFile, heading: list[str]) -> RunFile:
     names = [name.strip() for name in heading] if file.delimiter else heading
     for place, name in enumerate(names, start=1):
         if not name:
-            raise ValueError(f"{file.path.name}, row 1: column {place} has no name; expected one")
+            raise ValueError(f"{file.name}, row 1: column {place} has no name; expected one")
         if names.index(name) != place - 1:
-            raise ValueError(f"{file.path.name}, row 1: column {_short(name)} appears twice; expected it once")
+            raise ValueError(f"{file.name}, row 1: column {_short(name)} appears twice; expected it once")
     return replace(file, columns=tuple(names))
 
 

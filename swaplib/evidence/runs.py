@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from swaplib.evidence.run_files import NUMBER, TEXT, WHOLE, RunFile, open_runs
+from swaplib.evidence.run_files import NUMBER, TEXT, WHOLE, RunFile, open_runs, printable
 
 __all__ = ["DIRECTIONS", "read_runs"]
 
@@ -18,25 +17,8 @@ DIRECTIONS = ("lower", "higher")
 """Which way of a metric may be better."""
 
 COLUMNS = ["arm", "run", "metric", "unit", "better", "value"]
-_ABOUT = ("kernel", "machine", "swap_device")
-_UNITS = (
-    "ns",
-    "us",
-    "ms",
-    "s",
-    "min",
-    "b",
-    "kib",
-    "mib",
-    "gib",
-    "kb",
-    "mb",
-    "gb",
-    "bytes",
-    "pages",
-    "percent",
-    "per_s",
-)
+_ABOUT = ("kernel", "machine", "swap_device")  # what the runs were made with, for the heading of a comparison
+_UNIT = re.compile(r".+_(ns|us|ms|s|min|b|kib|mib|gib|kb|mb|gb|bytes|pages|percent|fps)")
 _SHAPES = "expected the columns arm, metric and value (run, unit and better may be there), or one column for each arm"
 
 
@@ -48,9 +30,10 @@ def read_runs(path: str | Path, better: str | None = None, base: str = "before")
     path : str or Path
         A local CSV (UTF-8; comma, semicolon or tab; the heading is row 1) or parquet file in one of two shapes.
         Tidy, one row per run: arm, value (or value_ms and so on, which names the unit), and optionally metric, run
-        (a whole number), unit, better (lower or higher), kernel, machine, swap_device. Wide, as ``before,after``: one
-        column of numbers for each arm, optionally with a unit behind the name (``before_ms,after_ms``), beside
-        optional metric, run, unit and better; cells may be empty where an arm has fewer runs.
+        (a whole number), order (when among all runs), unit, better (lower or higher), kernel, machine, swap_device.
+        Wide, as ``before,after``: one column of numbers for each arm, optionally with a unit behind the name
+        (``before_ms,after_ms``), beside optional metric, run, unit and better; cells may be empty where an arm has
+        fewer runs.
     better : {"lower", "higher"}, optional
         Which direction is better. Without it the file's column `better` says; without that, lower, and a note says so.
     base : str
@@ -60,8 +43,8 @@ def read_runs(path: str | Path, better: str | None = None, base: str = "before")
     -------
     DataFrame
         One row per run: arm, run (``int64``, from 1), metric, unit ("" if none is given), better and value
-        (``float64``), and kernel, machine and swap_device where the file has them; texts are categories, the base
-        being the first arm. ``attrs["notes"]`` lists what had to be assumed. Control characters in names are
+        (``float64``), and order, kernel, machine and swap_device where the file has them; texts are categories, the
+        base being the first arm. ``attrs["notes"]`` lists what had to be assumed. Control characters in names are
         replaced by their escapes; HTML stays for those who show it to escape.
 
     Raises
@@ -80,7 +63,7 @@ def read_runs(path: str | Path, better: str | None = None, base: str = "before")
     notes = [*file.notes, *notes]
     if "better" not in frame:
         if better is None:
-            notes.append(f"{file.path.name} does not say which direction is better: took lower")
+            notes.append(f"{file.name} does not say which direction is better: took lower")
         frame["better"] = _constant(better or "lower", len(frame))
     _check_better(file, frame, better, rows)
     _check_one_each(file, frame, "unit", rows)
@@ -88,7 +71,7 @@ def read_runs(path: str | Path, better: str | None = None, base: str = "before")
     _check_arms(file, frame, base, rows)
     arms = [base, *(arm for arm in frame.arm.cat.categories if arm != base)]
     frame["arm"] = frame.arm.cat.set_categories(arms)
-    frame = frame[COLUMNS + [name for name in _ABOUT if name in frame]]
+    frame = frame[COLUMNS + [name for name in ("order", *_ABOUT) if name in frame]]
     frame.attrs["notes"] = notes
     return frame
 
@@ -98,32 +81,34 @@ def _read_tidy(file: RunFile) -> tuple[pd.DataFrame, list[str], np.ndarray | Non
     values = [name for name in file.columns if re.fullmatch(r"value(_\w+)?", name)]
     if "arm" not in file.columns or not values:
         missing = "arm" if values else "value"
-        raise ValueError(f"{file.path.name}, row 1: there is no column {missing!r}; {_SHAPES}; it has {_listed(file)}")
+        raise ValueError(f"{file.name}, row 1: there is no column {missing!r}; {_SHAPES}; it has {_listed(file)}")
     if len(values) > 1:
-        raise ValueError(f"{file.path.name}, row 1: both {values[0]!r} and {values[1]!r} are there; expected one")
+        raise ValueError(f"{file.name}, row 1: both {values[0]!r} and {values[1]!r} are there; expected one")
     (value,) = values
     texts = [name for name in ("arm", "metric", "unit", "better", *_ABOUT) if name in file.columns]
     kinds = {**dict.fromkeys(texts, TEXT), value: NUMBER}
-    if "run" in file.columns:
-        kinds["run"] = WHOLE
+    kinds |= {name: WHOLE for name in ("run", "order") if name in file.columns}
     columns = file.read(kinds)
     frame = pd.DataFrame({name: _category(columns.pop(name)) for name in texts})
     frame["value"] = columns.pop(value).to_numpy()
     notes = []
     if "metric" not in frame:
-        frame["metric"] = _constant(_printable(file.path.stem), len(frame))
-        notes.append(f"{file.path.name} has no column 'metric': took the file's name")
+        frame["metric"] = _constant(printable(file.path.stem), len(frame))
+        notes.append(f"{file.name} has no column 'metric': took the file's name")
     if "unit" not in frame:
         frame["unit"] = _constant(value.removeprefix("value").removeprefix("_"), len(frame))
     elif value != "value" and set(frame.unit.cat.categories) != {value.removeprefix("value_")}:
-        raise ValueError(f"{file.path.name}, row 1: column {value!r} names another unit than the column 'unit'")
+        raise ValueError(f"{file.name}, row 1: column {value!r} names another unit than the column 'unit'")
     if "run" in columns:
         frame["run"] = columns.pop("run").to_numpy()
+        _check_twice(file, frame)
     else:
         frame["run"] = frame.groupby(["metric", "arm"], observed=True).cumcount() + 1
+    if "order" in columns:
+        frame["order"] = columns.pop("order").to_numpy()
     ignored = [name for name in file.columns if name not in kinds]
     if ignored:
-        notes.append(f"{file.path.name}: ignored the columns {', '.join(map(_printable, ignored))}")
+        notes.append(f"{file.name}: ignored the columns {', '.join(map(printable, ignored))}")
     return frame, notes, None
 
 
@@ -134,14 +119,14 @@ def _read_wide(file: RunFile, base: str) -> tuple[pd.DataFrame, list[str], np.nd
     units = {name: _unit(name) for name in arms}
     if len(arms) < 2 or base not in {name.removesuffix(f"_{units[name]}") for name in arms} | set(arms):
         raise ValueError(
-            f"{file.path.name}, row 1: no column is the base {base!r}; {_SHAPES}, one of them {base!r}; "
+            f"{file.name}, row 1: no column is the base {base!r}; {_SHAPES}, one of them {base!r}; "
             f"it has {_listed(file)}"
         )
     if base in arms:
         units = dict.fromkeys(arms, "")
     if len(set(units.values())) > 1:
         given = ", ".join(f"{name!r}" for name in arms)
-        raise ValueError(f"{file.path.name}, row 1: mixed units in {given}; expected the same unit for all arms")
+        raise ValueError(f"{file.name}, row 1: mixed units in {given}; expected the same unit for all arms")
     kinds = {**dict.fromkeys(beside, TEXT), **dict.fromkeys(arms, NUMBER)}
     if "run" in file.columns:
         kinds["run"] = WHOLE
@@ -149,10 +134,10 @@ def _read_wide(file: RunFile, base: str) -> tuple[pd.DataFrame, list[str], np.nd
     texts = {name: _category(columns.pop(name)) for name in beside}
     length = len(columns[arms[0]])
     if "metric" not in texts:
-        texts["metric"] = _constant(_printable(file.path.stem), length)
+        texts["metric"] = _constant(printable(file.path.stem), length)
     runs = columns.pop("run").to_numpy() if "run" in columns else None
     parts, rows = [], []
-    names = [_printable(name.removesuffix(f"_{units[name]}") if units[name] else name) for name in arms]
+    names = [printable(name.removesuffix(f"_{units[name]}") if units[name] else name) for name in arms]
     for name, arm in zip(arms, names, strict=True):
         part = pd.DataFrame(texts)
         part["value"] = columns.pop(name).to_numpy()
@@ -169,6 +154,17 @@ def _read_wide(file: RunFile, base: str) -> tuple[pd.DataFrame, list[str], np.nd
     if runs is None:
         frame["run"] = frame.groupby(["metric", "arm"], observed=True).cumcount() + 1
     return frame, [], np.concatenate(rows)
+
+
+def _check_twice(file: RunFile, frame: pd.DataFrame) -> None:
+    """Refuse two values of one metric, arm and run."""
+    twice = frame.duplicated(["metric", "arm", "run"])
+    if twice.any():
+        again = frame[twice].iloc[0]
+        raise ValueError(
+            f"{_where(file, twice, None)}: column 'run' is {again.run} for the second time in arm {again.arm!r} of "
+            f"metric {again.metric!r}; expected one value a run"
+        )
 
 
 def _check_better(file: RunFile, frame: pd.DataFrame, better: str | None, rows: np.ndarray | None) -> None:
@@ -200,10 +196,10 @@ def _check_arms(file: RunFile, frame: pd.DataFrame, base: str, rows: np.ndarray 
     arms = list(frame.arm.cat.categories)
     if base not in arms:
         raise ValueError(
-            f"{file.path.name}: no row of column 'arm' is the base {base!r}; expected one of {_few(arms)} as base"
+            f"{file.name}: no row of column 'arm' is the base {base!r}; expected one of {_few(arms)} as base"
         )
     if len(arms) < 2:
-        raise ValueError(f"{file.path.name}: {base!r} is the only arm; expected at least one more to compare with it")
+        raise ValueError(f"{file.name}: {base!r} is the only arm; expected at least one more to compare with it")
     counts = frame.groupby(["metric", "arm"], observed=True, sort=False).size()
     sizes = {(metric, arm): int(counts.get((metric, arm), 0)) for metric in frame.metric.cat.categories for arm in arms}
     for (metric, arm), count in sizes.items():
@@ -215,22 +211,22 @@ def _check_arms(file: RunFile, frame: pd.DataFrame, base: str, rows: np.ndarray 
             )
     for metric in frame.metric.cat.categories:
         if not sizes[metric, base]:
-            raise ValueError(f"{file.path.name}: metric {metric!r} has no run of the base {base!r}; expected some")
+            raise ValueError(f"{file.name}: metric {metric!r} has no run of the base {base!r}; expected some")
         if not any(sizes[metric, arm] for arm in arms if arm != base):
-            raise ValueError(f"{file.path.name}: metric {metric!r} has runs of {base!r} alone; expected another arm")
+            raise ValueError(f"{file.name}: metric {metric!r} has runs of {base!r} alone; expected another arm")
 
 
 def _where(file: RunFile, mask: pd.Series, rows: np.ndarray | None) -> str:
     """Say in which row the first run of a mask stands."""
     position = int(mask.to_numpy().argmax())
-    return f"{file.path.name}, row {file.row(position if rows is None else int(rows[position]))}"
+    return f"{file.name}, row {file.row(position if rows is None else int(rows[position]))}"
 
 
 def _category(column: Any) -> pd.Categorical[str]:
     """Turn dictionary-encoded text into categories in order of appearance, stripped, control characters escaped."""
     whole = column.unify_dictionaries().combine_chunks()
     raw = whole.dictionary.to_pylist()
-    names = [_printable(name.strip()) for name in raw]
+    names = [printable(name.strip()) for name in raw]
     unique = list(dict.fromkeys(names))
     codes = whole.indices.to_numpy(zero_copy_only=False)
     if unique != names:
@@ -243,15 +239,10 @@ def _constant(text: str, length: int) -> pd.Categorical[str]:
     return pd.Categorical.from_codes(np.zeros(length, dtype=np.int8), categories=pd.Index([text]))
 
 
-def _printable(text: str) -> str:
-    """Escape what would move a cursor, reverse the reading direction or break a line."""
-    unsafe = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in unsafe else c for c in text)
-
-
 def _unit(name: str) -> str:
     """Return the unit behind the name of an arm, as in before_ms."""
-    return next((unit for unit in _UNITS if name.lower().endswith(f"_{unit}")), "")
+    found = _UNIT.fullmatch(name)
+    return found[1] if found else ""
 
 
 def _listed(file: RunFile) -> str:
