@@ -24,6 +24,7 @@ _HOME = {
     "finding": "swaplib.answers",
     "findings": "swaplib.answers",
     "gather": "swaplib.model.gather",
+    "read_runs": "swaplib.evidence.runs",
     "reproduce": "swaplib.analysis.reproduce",
     "plot_timeline": "swaplib.analysis.timeline",
     "set_style": "swaplib.analysis.style",
