@@ -102,15 +102,14 @@ def plot_power(comparison: Comparison, result: Result) -> Figure:
     most = 1.25 * max(abs(result.difference), _or_zero(result.detectable)) or 1.0
     differences = np.linspace(0, most, 80)
     figure, ax = plt.subplots()
-    for times, dashes in ((1, "-"), (2, "--"), (4, ":")):
+    for times, dashes, level, side in ((1, "-", 0.3, 6), (2, "--", 0.45, 6), (4, ":", 0.6, -6)):
         n = times * result.n_base, times * result.n_arm
         chances = [pw.power(d, sd_b, sd_a, *n, alpha=comparison.alpha) for d in differences]
         ax.plot(differences, chances, color=AFTER, linestyle=dashes)
-        label = f"n = {n[0]}+{n[1]}"
-        at = int(np.argmin(np.abs(np.array(chances) - 0.35 - 0.15 * (times // 2))))
-        ax.annotate(
-            label, (differences[at], chances[at]), xytext=(-6, 4), textcoords="offset points", ha="right", fontsize=9
-        )
+        at = int(np.argmin(np.abs(np.array(chances) - level)))
+        align = "left" if side > 0 else "right"
+        spot = differences[at], chances[at]
+        ax.annotate(f"n = {n[0]}+{n[1]}", spot, xytext=(side, -3), textcoords="offset points", ha=align, fontsize=9)
     ax.axhline(pw.POWER, color=MUTED, linewidth=0.8)
     ax.axvline(abs(result.difference), color=INK, linewidth=1)
     ax.annotate("observed", (abs(result.difference), 0.03), xytext=(5, 0), textcoords="offset points")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
 
-from swaplib.analysis.significance import Floats, _arrays, _welch_df
+from swaplib.analysis.significance import Floats, arrays, welch_df
 
 POWER, ALPHA = 0.8, 0.05
 MOST_RUNS = 1_000_000  # an effect that needs more runs an arm is none that runs can confirm
@@ -30,7 +30,7 @@ def hedges_g(
     tuple of float
         g, low, high; NaN where nothing varies, or an arm has one value.
     """
-    b, a = _arrays(base, arm, paired)
+    b, a = arrays(base, arm, paired)
     if min(len(a), len(b)) < 2:
         return math.nan, math.nan, math.nan
     if paired:
@@ -58,7 +58,7 @@ def hodges_lehmann(base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = Fa
 
     Arms of more than 2,000 values stand by 2,000 of their quantiles.
     """
-    b, a = _arrays(base, arm, paired)
+    b, a = arrays(base, arm, paired)
     if paired:
         d = _thinned(a - b)
         i, j = np.triu_indices(len(d))
@@ -79,7 +79,7 @@ def power(difference: float, sd_base: float, sd_arm: float, n_base: int, n_arm: 
     var_b, var_a = sd_base**2 / n_base, sd_arm**2 / n_arm
     if var_a + var_b == 0:
         return 1.0 if difference else alpha
-    return _power(abs(difference) / math.sqrt(var_a + var_b), _welch_df(var_a, n_arm, var_b, n_base), alpha)
+    return _power(abs(difference) / math.sqrt(var_a + var_b), welch_df(var_a, n_arm, var_b, n_base), alpha)
 
 
 def detectable_difference(
@@ -91,7 +91,7 @@ def detectable_difference(
     var_b, var_a = sd_base**2 / n_base, sd_arm**2 / n_arm
     if var_a + var_b == 0:
         return 0.0
-    df = _welch_df(var_a, n_arm, var_b, n_base)
+    df = welch_df(var_a, n_arm, var_b, n_base)
     return math.sqrt(var_a + var_b) * _needed(df, alpha, wanted)
 
 

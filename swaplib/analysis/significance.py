@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from statsmodels.stats.multitest import multipletests
 
 Floats = npt.NDArray[np.float64]
@@ -64,15 +64,19 @@ def welch(base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, conf
         NaN for what one value an arm cannot give; where no value varies the interval is the difference, and t, df and
         p are NaN.
     """
-    b, a = _arrays(base, arm, paired)
+    b, a = arrays(base, arm, paired)
     difference = float(a.mean() - b.mean())
     if min(len(a), len(b)) < 2:
         return Welch(difference, *[math.nan] * 5)
-    if not _varies(a - b if paired else np.concatenate([a - a.mean(), b - b.mean()]), scale=_scale(a, b)):
+    var_b, var_a = _variance_of_mean(b), _variance_of_mean(a)
+    variance = _variance_of_mean(a - b) if paired else var_a + var_b
+    if variance <= (1e-12 * _scale(a, b)) ** 2:
         return Welch(difference, difference, difference, *[math.nan] * 3)
-    test = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
-    low, high = test.confidence_interval(confidence)
-    return Welch(difference, float(low), float(high), float(test.statistic), float(test.df), float(test.pvalue))
+    df = len(a) - 1 if paired else welch_df(var_a, len(a), var_b, len(b))
+    error = math.sqrt(variance)
+    reach = float(special.stdtrit(df, (1 + confidence) / 2)) * error
+    t = difference / error
+    return Welch(difference, difference - reach, difference + reach, t, df, 2 * float(special.stdtr(df, -abs(t))))
 
 
 def ratio_interval(
@@ -92,26 +96,26 @@ def ratio_interval(
         ratio, low, high. All NaN where the base's mean is not positive; low and high are -inf and inf where the base's
         mean is not told from 0, and NaN for one value an arm.
     """
-    b, a = _arrays(base, arm, paired)
+    b, a = arrays(base, arm, paired)
     mean_b, mean_a = float(b.mean()), float(a.mean())
     if mean_b <= 0:
         return math.nan, math.nan, math.nan
     ratio = mean_a / mean_b
     if min(len(a), len(b)) < 2:
         return ratio, math.nan, math.nan
-    var_b, var_a = float(b.var(ddof=1)) / len(b), float(a.var(ddof=1)) / len(a)
+    var_b, var_a = _variance_of_mean(b), _variance_of_mean(a)
     cov = float(np.cov(a, b, ddof=1)[0, 1]) / len(a) if paired else 0.0
     tail = (1 + confidence) / 2
 
     def excess(r: float) -> float:
         """Return by how much r is outside: the squared distance less what chance explains."""
         variance = max(0.0, var_a - 2 * r * cov + r * r * var_b)
-        df = len(a) - 1 if paired else _welch_df(var_a, len(a), r * r * var_b, len(b))
-        return (mean_a - r * mean_b) ** 2 - float(stats.t.ppf(tail, df)) ** 2 * variance
+        df = len(a) - 1 if paired else welch_df(var_a, len(a), r * r * var_b, len(b))
+        return (mean_a - r * mean_b) ** 2 - float(special.stdtrit(df, tail)) ** 2 * variance
 
     if excess(ratio) > -1e-18 * mean_b**2:  # nothing varies
         return ratio, ratio, ratio
-    if mean_b**2 <= float(stats.t.ppf(tail, len(b) - 1)) ** 2 * var_b:
+    if mean_b**2 <= float(special.stdtrit(len(b) - 1, tail)) ** 2 * var_b:
         return ratio, -math.inf, math.inf
     return ratio, _crossing(excess, ratio, -1), _crossing(excess, ratio, +1)
 
@@ -136,7 +140,7 @@ def permutation_test(
     PValue
         statistic: the difference of means. p is NaN for one value in both arms.
     """
-    b, a = _arrays(base, arm, paired)
+    b, a = arrays(base, arm, paired)
     _check_alternative(alternative)
     observed = float(a.mean() - b.mean())
     total = len(a) + (0 if paired else len(b))
@@ -156,7 +160,7 @@ def permutation_distribution(
     base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, limit: int = EXACT_SPLITS, seed: int = 0
 ) -> tuple[Floats, str]:
     """Return the differences of means that chance alone gives: of all splits (`EXACT`), or of random ones (`DRAWN`)."""
-    b, a = _arrays(base, arm, paired)
+    b, a = arrays(base, arm, paired)
     exact = ways(len(b), len(a), paired=paired) <= limit
     rng = np.random.Generator(np.random.PCG64(seed))
     if paired:
@@ -197,7 +201,7 @@ def rank_test(
     PValue
         statistic: U of the arm, or the sum of the ranks of positive differences (R's W and V).
     """
-    b, a = _arrays(base, arm, paired)
+    b, a = arrays(base, arm, paired)
     _check_alternative(alternative)
     if len(a) + len(b) <= 2:
         return PValue(math.nan, EXACT, 0, math.nan)
@@ -251,7 +255,8 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(one) for one in adjusted]
 
 
-def _arrays(base: npt.ArrayLike, arm: npt.ArrayLike, paired: bool = False) -> tuple[Floats, Floats]:
+def arrays(base: npt.ArrayLike, arm: npt.ArrayLike, paired: bool = False) -> tuple[Floats, Floats]:
+    """Return both arms as finite numbers, or say what is wrong with them."""
     b, a = np.asarray(base, dtype=float), np.asarray(arm, dtype=float)
     for name, values in (("base", b), ("arm", a)):
         if values.ndim != 1 or not len(values):
@@ -262,6 +267,10 @@ def _arrays(base: npt.ArrayLike, arm: npt.ArrayLike, paired: bool = False) -> tu
     if paired and len(a) != len(b):
         raise ValueError(f"{len(b)} and {len(a)} values are no pairs; expected as many of the arm as of the base")
     return b, a
+
+
+def _variance_of_mean(values: Floats) -> float:
+    return float(values.var(ddof=1)) / len(values)
 
 
 def _check_alternative(alternative: str) -> None:
@@ -298,9 +307,12 @@ def _normal_p(z: float, alternative: str) -> float:
     return float(stats.norm.sf(z if alternative == "greater" else -z))
 
 
-def _welch_df(var_a: float, n_a: int, var_b: float, n_b: int) -> float:
+def welch_df(var_a: float, n_a: int, var_b: float, n_b: int) -> float:
     """Return Satterthwaite's degrees of freedom of a sum of two means' variances."""
-    return (var_a + var_b) ** 2 / (var_a**2 / (n_a - 1) + var_b**2 / (n_b - 1))
+    if var_a + var_b == 0:
+        return float(n_a + n_b - 2)
+    share = var_a / (var_a + var_b)
+    return 1 / (share**2 / (n_a - 1) + (1 - share) ** 2 / (n_b - 1))
 
 
 def _crossing(excess: Callable[[float], float], start: float, direction: int) -> float:
