@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.meta_analysis import effectsize_smd
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
@@ -253,6 +254,12 @@ def test_power_is_met_in_a_simulation_of_unequal_spread():
 def test_no_difference_and_a_hopeless_one_need_runs_that_cannot_be_had():
     assert math.isnan(runs_needed(0, 1, 1))
     assert math.isnan(runs_needed(1e-6, 1, 1))
+
+
+@settings(max_examples=15)  # theirs collects garbage each time
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_equals_statsmodels(p):
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_holm_gives_his_steps_and_leaves_out_what_was_not_tested():

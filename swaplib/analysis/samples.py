@@ -24,8 +24,14 @@ def numbers_of(column: pd.Series, name: str) -> npt.NDArray[np.float64]:
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=math.nan)
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
-        raise ValueError(f"row {bad[0] + 1}: column '{name}' is {column.iloc[bad[0]]!r}; expected a finite number")
+        raise ValueError(
+            f"row {bad[0] + 1}: column '{name}' is {_shown(column.iloc[bad[0]])}; expected a finite number"
+        )
     return numbers
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, float) else repr(value)
 
 
 def names_of(column: pd.Series, name: str) -> pd.Categorical[Any]:

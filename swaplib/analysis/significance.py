@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
-from statsmodels.stats.multitest import multipletests
 
 Floats = npt.NDArray[np.float64]
 
@@ -229,8 +228,13 @@ def rank_test(
     return PValue(float(p), EXACT if whole else NORMAL, 0, u)
 
 
-def ways(n_base: int, n_arm: int, *, paired: bool = False) -> int:
-    """Return the number of splits: of all values into arms of these sizes, or of swaps within pairs."""
+def ways(n_base: int, n_arm: int, *, paired: bool = False) -> float:
+    """Return the number of splits: of all values into arms of these sizes, or of swaps within pairs.
+
+    Infinite where each arm has more than 500 values: more than anybody counts.
+    """
+    if min(n_base, n_arm) > 500:
+        return math.inf
     return 2**n_arm if paired else math.comb(n_base + n_arm, n_arm)
 
 
@@ -248,10 +252,10 @@ def smallest_p(n_base: int, n_arm: int, *, paired: bool = False, limit: int = EX
 def holm(p: Sequence[float]) -> list[float]:
     """Return p adjusted for all of them being tested (S. Holm 1979); NaN is not tested and stays NaN."""
     values = np.asarray(p, dtype=float)
-    tested = ~np.isnan(values)
+    order = [int(at) for at in np.argsort(values, kind="stable") if not math.isnan(values[at])]
     adjusted = np.full(len(values), math.nan)
-    if tested.any():
-        adjusted[tested] = multipletests(values[tested], method="holm")[1]
+    steps = values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
     return [float(one) for one in adjusted]
 
 
