@@ -123,6 +123,14 @@ def test_arms_and_intervals_agree_with_the_numbers_they_come_from():
     assert one.p == float(Fraction(2, 20))
 
 
+def test_the_report_ends_its_header_with_the_call_that_makes_it_again():
+    frame = tidy(before=[1, 2, 3, 4], after=[4, 5, 6, 7]).rename(columns={"value": "value_ms", "arm": "side"})
+    options = {"value": "value_ms", "arm": "side", "paired": True, "alpha": 0.1, "test": "rank"}
+    found = swaplib.compare(frame, **options)
+    assert eval(found.command, {"swaplib": swaplib, "runs": frame}) == found
+    assert f"$ {found.command}" in found.text().replace("\n  ", " ")
+
+
 def test_several_arms_are_each_compared_with_the_base_and_adjusted_together():
     frame = tidy(old=[10, 11, 12, 13, 14], new=[1, 2, 3, 4, 5], newer=[11, 12, 13, 14, 15])
     found = swaplib.compare(frame, base="old")

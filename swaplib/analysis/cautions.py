@@ -10,7 +10,7 @@ from swaplib.analysis.comparison import Caution, Result
 
 SPREAD = 2.0  # a standard deviation so many times the other's is unequal: the variance is four times as great
 OUTLIER = 3.5  # B. Iglewicz and D. C. Hoaglin 1993: modified z-score by the median absolute deviation
-FEWEST = 5  # values of an arm in which an outlier can be told
+FEWEST, MOST = 5, 100  # values of an arm in which an outlier can be told: among more, chance alone makes some
 
 
 def cautions(results: Sequence[Result], *, test: str, alpha: float, simulated: bool) -> Iterator[Caution]:
@@ -88,7 +88,7 @@ def _of_values(one: Result) -> Iterator[tuple[str, str]]:
 
 
 def _outliers(values: Sequence[float]) -> list[float]:
-    if len(values) < FEWEST:
+    if not FEWEST <= len(values) <= MOST:
         return []
     numbers = np.asarray(values)
     away = np.abs(numbers - np.median(numbers))

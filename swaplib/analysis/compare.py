@@ -173,7 +173,7 @@ def compare(
         test=test,
         alpha=alpha,
         setting={name: text for name, text in setting.items() if text},
-        command=command or _call(base, value, better, paired, test, by),
+        command=command or _call(base, value, better, paired, simulated, test, by, arm, alpha),
         cautions=tuple(cautions(results, test=test, alpha=alpha, simulated=replicated)),
     )
 
@@ -266,11 +266,25 @@ def _kept(values: sig.Floats) -> tuple[float, ...]:
     return tuple(float(one) for one in values)
 
 
-def _call(base: str, value: str, better: str | Mapping[str, str], paired: bool, test: str, by: Sequence[str]) -> str:
+def _call(
+    base: str,
+    value: str,
+    better: str | Mapping[str, str],
+    paired: bool,
+    simulated: bool | None,
+    test: str,
+    by: Sequence[str],
+    arm: str,
+    alpha: float,
+) -> str:
+    """Return the call that makes the comparison again, without what is as usual."""
     told = [f"base={base!r}"]
     told += [f"value={value!r}"] * (value != "value")
     told += [f"better={better!r}"] * (better != "lower")
+    told += [f"arm={arm!r}"] * (arm not in ("arm", "policy"))
     told += ["paired=True"] * paired
+    told += [f"simulated={simulated!r}"] * (simulated is not None)
+    told += [f"alpha={alpha!r}"] * (alpha != ALPHA)
     told += [f"by={list(by)!r}"] * bool(by)
     told += [f"test={test!r}"] * (test != "permutation")
     return f"swaplib.compare(runs, {', '.join(told)})"

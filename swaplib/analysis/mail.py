@@ -46,7 +46,7 @@ def change(comparison: Comparison, result: Result) -> str:
     in the metric's unit where a ratio has no meaning; ``n=1+1`` alone where nothing could be tested.
     """
     n = f"n={result.n_base:,}+{result.n_arm:,}".replace(",", "")
-    if comparison.paired:
+    if comparison.paired or comparison.simulated:
         n = f"n={result.n_arm} pairs"
     verdict = comparison.verdict(result)
     if verdict == "~":
@@ -86,8 +86,14 @@ def _header(comparison: Comparison) -> list[str]:
     arms = _arms(comparison)
     runs = sorted({one.n_base for one in comparison.results} | {one.n_arm for one in comparison.results})
     count = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
-    how = "pairs on common random numbers" if comparison.simulated else "pairs of runs" if comparison.paired else "runs"
-    lines = [f"{comparison.base} (base) against {', '.join(arms)}: {count} {how} an arm"]
+    how = (
+        "pairs on common random numbers"
+        if comparison.simulated
+        else "pairs of runs"
+        if comparison.paired
+        else "runs an arm"
+    )
+    lines = [f"{comparison.base} (base) against {', '.join(arms)}: {count} {how}"]
     for word in ("lower", "higher"):
         names = dict.fromkeys(_with_unit(one) for one in comparison.results if one.better == word)
         if names:
