@@ -6,6 +6,8 @@ The public names below load on first use, so that ``import swaplib`` needs the s
 __version__ = "0.1.0"
 
 _HOME = {
+    "Comparison": "swaplib.analysis.comparison",
+    "compare": "swaplib.analysis.compare",
     "datasets": "swaplib.evidence.datasets",
     "kernel": "swaplib.catalogue",
     "kernels": "swaplib.catalogue",
@@ -22,6 +24,7 @@ _HOME = {
     "finding": "swaplib.answers",
     "findings": "swaplib.answers",
     "gather": "swaplib.model.gather",
+    "read_runs": "swaplib.evidence.runs",
     "reproduce": "swaplib.analysis.reproduce",
     "plot_timeline": "swaplib.analysis.timeline",
     "set_style": "swaplib.analysis.style",

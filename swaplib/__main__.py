@@ -6,6 +6,7 @@ COMMANDS = {
     "list": "show the notebooks: question, parameters with type, default and help",
     "run": "execute notebooks into results/, with an index of their answers",
     "regenerate": "execute notebooks in place and clean their metadata",
+    "compare": "say of measured runs, arm by arm, whether a difference is real",
     "test": "lint, types, tests and the notebooks' stored outputs, with the locked versions",
     "lab": "open the notebooks in JupyterLab; what follows -- goes to jupyter lab",
 }

@@ -1,9 +1,10 @@
-"""The commands: list, run, regenerate, test, lab."""
+"""The commands: list, run, regenerate, compare, test, lab."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         if options.command == "lab":
             return _lab(passed_on)
-        return {"list": _list, "run": _run, "regenerate": _regenerate}[options.command](options)
+        return {"list": _list, "run": _run, "regenerate": _regenerate, "compare": _compare}[options.command](options)
     except SystemExit as end:  # argparse has said why
         return end.code if isinstance(end.code, int) else MISUSED
     except (UsageError, FileNotFoundError) as error:
@@ -74,6 +75,19 @@ def _parser() -> argparse.ArgumentParser:
     regenerate = commands.add_parser("regenerate", help="execute notebooks in place and clean their metadata")
     regenerate.add_argument("names", nargs="*", metavar="NAME", help=named)
     regenerate.add_argument("--jobs", type=_positive, metavar="N", help="notebooks at once (default: one a CPU)")
+
+    compare = commands.add_parser("compare", help="say of measured runs, arm by arm, whether a difference is real")
+    compare.add_argument("file", metavar="FILE", help="CSV or parquet: arm,metric,value, or a column for each arm")
+    compare.add_argument("--base", default="before", metavar="ARM", help="the arm to compare with (default: before)")
+    compare.add_argument(
+        "--better", choices=["lower", "higher"], help="which is better (default: as FILE says, or lower)"
+    )
+    compare.add_argument("--paired", action="store_true", help="run i of each arm belongs together")
+    for about in ("kernel", "machine", "swap-device"):
+        compare.add_argument(f"--{about}", default="", metavar="TEXT", help="for the heading (default: as FILE says)")
+    forms = compare.add_mutually_exclusive_group()
+    for form, about in (("text", "for a mail, at most 80 columns (default)"), ("markdown", "a table"), ("json", "all")):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=about)
 
     commands.add_parser("test", help="tests and strict nbval in one pytest run; arguments go to pytest")
     commands.add_parser("lab", help="open the notebooks in JupyterLab; what follows -- goes to jupyter lab")
@@ -155,6 +169,30 @@ def _regenerate(options: argparse.Namespace) -> int:
         print(f"swaplib: left as they were: {', '.join(sorted(failed))}", file=sys.stderr)
         return FAILED
     return FINE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from swaplib.analysis.compare import compare
+    from swaplib.evidence.runs import read_runs
+
+    try:
+        runs = read_runs(options.file, options.better, options.base)
+        for note in runs.attrs["notes"]:
+            print(f"swaplib: note: {note}", file=sys.stderr)
+        about = {name: getattr(options, name) for name in ("kernel", "machine", "swap_device")}
+        found = compare(runs, options.base, paired=options.paired, command=_again(options), **about)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    _say({"text": found.text, "markdown": found.markdown, "json": found.json}[options.form]().rstrip("\n"))
+    return FINE
+
+
+def _again(options: argparse.Namespace) -> str:
+    """Return the command that compares again, on one line whatever the names hold."""
+    words = ["swaplib", "compare", options.file, "--base", options.base]
+    words += ["--better", options.better] if options.better else []
+    words += ["--paired"] if options.paired else []
+    return " ".join(shlex.quote(word if word.isprintable() else ascii(word)) for word in words)
 
 
 def _test(arguments: list[str]) -> int:

@@ -21,6 +21,7 @@ FILES = [path for path in sorted(FOLDER.rglob("*.ipynb")) if not any(part.starts
 MATTERS = {
     "00_start_here": {"policy": "sync-batched"},
     "01_patch_tables": {"app": "com.netease.sky.vivo"},
+    "02_significance": {"test": "welch"},
     "03_gather": {"page_kib": 16},
 }
 

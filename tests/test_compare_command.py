@@ -1,0 +1,103 @@
+"""`swaplib compare` prints of a user's file what fits a mail, a page or a program, or says what is wrong with it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from swaplib import cli
+from swaplib.evidence.datasets import data_folder
+from swaplib.execution import child_environment
+
+RUNS = "before_ms,after_ms\n" + "".join(f"{100 + i},{80 + 2 * i}\n" for i in range(6))
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch, capsys):
+    """Run the command on a file, giving status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(content, *options, name="runs.csv"):
+        if content is not None:
+            (tmp_path / name).write_text(content)
+        status = cli.main(["compare", name, *options])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def test_the_text_fits_a_mail_and_says_how_to_make_it_again(compare):
+    status, out, _ = compare(RUNS, "--better", "lower")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "-17.1 %" in out, "85 less 102.5 of 102.5"
+    assert "n=6+6" in out
+    assert "swaplib compare runs.csv --base before --better lower" in out
+
+
+def test_the_mail_s_own_tables_give_the_p_that_counting_all_splits_gives(compare):
+    path = str(data_folder() / "mail" / "camera_cold_start.csv")
+    status, out, _ = compare(None, "--base", "before", name=path)
+    assert status == 0
+    assert "-20.4 %" in out
+    assert "p=0.011" in out
+
+
+def test_markdown_is_a_table_in_which_html_is_shown_and_not_run(compare):
+    rows = [f"{arm},<script>|*x*,{v}" for arm in ("before", "after") for v in (1, 2, 3)]
+    status, out, _ = compare("arm,metric,value\n" + "\n".join(rows) + "\n", "--markdown")
+    assert status == 0
+    assert "|---" in out.replace(" ", "").replace(":", "")
+    assert "<script>" not in out
+    assert "script" in out
+
+
+def test_json_is_read_back_by_a_program(compare):
+    status, out, _ = compare(RUNS, "--json")
+    assert status == 0
+    assert "102.5" in json.dumps(json.loads(out))
+
+
+def test_control_characters_never_reach_the_terminal(compare):
+    rows = [f"{arm},\x1b[2Jx,{v}" for arm in ("before", "after\x07") for v in (1, 2, 3)]
+    for form in ("--text", "--markdown", "--json"):
+        status, out, err = compare("arm,metric,value\n" + "\n".join(rows) + "\n", form, name="a\x1bb.csv")
+        assert status == 0
+        assert all(c.isprintable() or c == "\n" for c in out + err)
+
+
+def test_what_was_assumed_is_said_beside_the_table_and_not_in_it(compare):
+    _, out, err = compare("before;after\n1,5;2,5\n2,5;3,5\n3;4\n")
+    assert "swaplib: note: runs.csv: took semicolons as separators" in err
+    assert "note: runs.csv does not say which direction is better: took lower" in err
+    assert "note:" not in out
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "words"),
+    [
+        ("before,after\n1,x\n2,3\n", [], "runs.csv, row 2: column 'after' is 'x'; expected a number"),
+        (RUNS, ["--base", "old"], "no column is the base 'old'"),
+        ("", [], "runs.csv is empty"),
+        (None, [], "runs.csv does not exist"),
+        (RUNS, ["--text", "--json"], "not allowed with argument"),
+        (RUNS, ["--better", "up"], "invalid choice: 'up'"),
+        ("arm,run,value\nbefore,1,1\nbefore,1,2\nafter,1,1\nafter,2,1\n", [], "runs.csv, row 3: "),
+    ],
+)
+def test_a_file_or_option_that_is_wrong_gives_status_2_and_no_table(compare, content, options, words):
+    status, out, err = compare(content, *options)
+    assert (status, out) == (2, "")
+    assert words in err
+
+
+def test_the_command_answers_as_a_program_of_its_own(tmp_path):
+    (tmp_path / "runs.csv").write_text(RUNS)
+    code = "import sys; from swaplib.cli import main; sys.exit(main(['compare', 'runs.csv', '--json']))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=child_environment()
+    )
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)
