@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from swaplib.evidence.run_files import NUMBER, TEXT, WHOLE, RunFile, open_runs, printable
 
@@ -69,6 +70,7 @@ def read_runs(path: str | Path, better: str | None = None, base: str = "before")
     _check_one_each(file, frame, "unit", rows)
     _check_one_each(file, frame, "better", rows)
     _check_arms(file, frame, base, rows)
+    pa.default_memory_pool().release_unused()  # a large file left as much behind as the frame holds
     arms = [base, *(arm for arm in frame.arm.cat.categories if arm != base)]
     frame["arm"] = frame.arm.cat.set_categories(arms)
     frame = frame[COLUMNS + [name for name in ("order", *_ABOUT) if name in frame]]
