@@ -124,7 +124,7 @@ def _expectation(spec: Any) -> str:
         return f"one of {', '.join(map(repr, spec))}"
     if isinstance(spec, range) and len(spec):
         step = "" if abs(spec.step) == 1 else f" in steps of {abs(spec.step)}"
-        return f"a whole number from {min(spec)} to {max(spec)}{step}"
+        return f"a whole number from {spec[0]} to {spec[-1]}{step}"
     if isinstance(spec, tuple) and len(spec) == 2 and all(end is None or _is_number(end) for end in spec):
         low, high = spec
         if low is None and high is None:
