@@ -25,12 +25,8 @@ def finding(outcomes: Sequence[Outcome]) -> str:
     if len(outcomes) == 1:
         when = f"after {times[0]}" if spans[0] >= 0 else times[0]
         share = 100 * waited[0] / max(1, int(outcomes[0].world.time.sum()))
-        lost = (
-            f"waiting for locks takes {waits[0]} of CPU time, {share:.0f} % of all"
-            if waited[0]
-            else "no CPU waits for a lock"
-        )
-        return f"{names[0]}: {what} {when}; {lost}"
+        lost = f"takes {share:.0f} % of CPU time ({waits[0]})" if waited[0] else "takes no time"
+        return f"{names[0]}: {what} {when}; waiting for locks {lost}"
     if len(outcomes) > 2 or min(spans) < 0:
         told = ", ".join(f"{name} {time}" for name, time in zip(names, times, strict=True))
         lost = ", ".join(f"{name} {wait}" for name, wait in zip(names, waits, strict=True))

@@ -29,7 +29,7 @@ MOST_LANES = 16  # with more CPUs, a lane is a node
 STEPS = 120  # of the lines
 COLUMNS = 5  # of pixels in a step, where the run is as long as the time axis
 SMALL = 9.0  # points
-LEFT, WIDTH = 0.085, 0.675  # of the panels, in figure widths; the rest is for names at the right
+LEFT, WIDTH = 0.085, 0.648  # of the panels, in figure widths; the rest is for names at the right
 
 
 def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
@@ -145,9 +145,8 @@ def _panels(
     for run in runs:
         lanes, cpus = len(_lanes(run.outcome)[0]), run.outcome.machine.cpus
         heights.append(min(2.8, max(0.8, lanes * (0.27 if cpus <= MOST_LANES else 0.8))))
-    rows = [(0.52 if len(runs) > 1 else 0.38, height) for height in heights] + [
-        (0.36, 0.72)
-    ] * lines  # space above, height
+    above = 0.52 if len(runs) > 1 else 0.38
+    rows = [(above, height) for height in heights] + [(0.36, 0.72)] * lines
     top = total = 0.22 + 0.2 * title_lines + sum(space + height for space, height in rows) + 0.52
     if figure is None:
         figure = plt.figure(figsize=(8.6, total))
@@ -236,10 +235,10 @@ def _mark_ends(ax: Axes, run: _Run, end: int, per_unit: float) -> None:
         is_last = at == marks[-1][0]
         weight = "bold" if is_last else "normal"
         ax.axvline(at / per_unit, color=INK, linewidth=1.6 if is_last else 0.9, linestyle="-" if is_last else ":")
-        x, length = at / end * width, 0.07 * len(text) + 0.06
+        x, length = at / end * width, 0.068 * len(text) + 0.05
         for left, align in ((x, "left"), (x - length, "right")):
             right = left + length
-            if left >= 0 and right <= width + 0.3 and all(left >= b or right <= a for a, b in taken):
+            if left >= 0 and right <= width + 0.33 and all(left >= b or right <= a for a, b in taken):
                 taken.append((left, right))
                 place = (x / width, 1 + 0.05 / height)
                 ax.text(*place, text, transform=ax.transAxes, ha=align, fontsize=SMALL, weight=weight)
