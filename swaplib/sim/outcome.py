@@ -158,7 +158,7 @@ class Outcome:
         )
 
     def df_trace(self) -> pd.DataFrame:
-        """Return what every CPU did: cpu, start_ms, end_ms, category, task (its index), kind, process (or -1)."""
+        """Return what every CPU did: cpu, start_ms, end_ms, category, task (-1 when idle), kind ("" when idle)."""
         t = self.trace
         tasks = t[:, 4]
         busy = tasks >= 0
