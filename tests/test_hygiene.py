@@ -210,7 +210,7 @@ def test_strict_nbval_compares_every_cell(path):
     assert "NBVAL_" not in path.read_text()
 
 
-@pytest.mark.parametrize("text", ["/home/me/x", "in '/tmp/a'", r"C:\Users\me", "(/work/main)"])
+@pytest.mark.parametrize("text", ["/home/me/x", "in '/tmp/a'", r"C:\Users\me", "(/srv/data)"])
 def test_an_absolute_path_would_be_found(text):
     assert ABSOLUTE.search(text)
 
