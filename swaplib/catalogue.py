@@ -11,14 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from swaplib.analysis.storms import HASH_NS, PAGES_PER_MB, lab_storm
 from swaplib.evidence.datasets import data_folder
+from swaplib.model.checks import one_of
 from swaplib.model.kernel import COST_PARTS, Cost, Kernel, Lock, Stage
 from swaplib.model.machine import Machine
 from swaplib.model.policy import Grouping, Hold, Policy, Workers
-from swaplib.model.storm import Background, Phase, Storm, background_load
+from swaplib.model.storm import Phase, Storm, background_load
 
 MS = 1_000_000  # nanoseconds
-PAGES_PER_MB = 256
 
 _V3 = Policy(
     "async-v3",
@@ -112,9 +113,17 @@ def machine(name: str, **changes: int) -> Machine:
     return found.but(**changes) if changes else found
 
 
-def kernel(name: str) -> Kernel:
-    """Return a kernel generation of data/kernels by name."""
-    return _kernel(_known("kernel", name, _names("kernels")))
+def kernel(name: str, unit: str = "time") -> Kernel:
+    """Return a kernel generation of data/kernels by name.
+
+    Its costs are picoseconds of the reference core, or with unit ``instructions`` what 6.1 and 6.12 execute, counted by
+    an emulator: for the emulated machines only (``lab-1cpu``, ``lab-2cpu-emulated``).
+    """
+    one_of("unit", unit, ("time", "instructions"))
+    name = _known("kernel", name, _names("kernels"))
+    if unit == "instructions":
+        one_of("kernel with counted instructions", name, _names("kernels/instructions"))
+    return _kernel(name, unit)
 
 
 def policy(name: str, **choices: Any) -> Policy:
@@ -204,8 +213,9 @@ def _machine(name: str) -> Machine:
 
 
 @cache
-def _kernel(name: str) -> Kernel:
-    costs = {stage: Cost(**values) for stage, values in _toml("kernels", "costs").items()}
+def _kernel(name: str, unit: str = "time") -> Kernel:
+    table = _toml("kernels", "costs") if unit == "time" else _toml("kernels/instructions", name)
+    costs = {stage: Cost(**values) for stage, values in table.items()}
     table = _toml("kernels", name)
     run = _tree(table["run"], costs)
     return Kernel(
@@ -218,6 +228,7 @@ def _kernel(name: str) -> Kernel:
         slot_cache_entries=table["slot_cache_entries"],
         zone_pages=table["zone_pages"],
         ordered_single=table["ordered_single"],
+        run_to_parity=table["run_to_parity"],
         **{part: costs[part] for part in ("walk", "present", "flush", "zone", "list_push", "allocate", "compress")},
     )
 
@@ -270,23 +281,10 @@ def _lab(
     mb: int = 64,
     swap_permille: int = 1000,
     foreground: bool = True,
-    hash_ns: int = 3_380_000,
+    hash_ns: int = HASH_NS["native"],
     **choices: Any,
 ) -> Storm:
-    pages = mb * PAGES_PER_MB
-    swap = pages * swap_permille // 1000
-    base = Storm(
-        "lab",
-        _STORMS["lab"],
-        processes=processes,
-        swap_entries=swap,
-        present_pages=pages - swap,
-        gap_ns=8_000,
-        cold=False,
-        background=(Background(1, 100_000, MS, realtime=True, monitor=True),),
-        foreground=(Phase(hash_ns, 4096),) if foreground else (),
-    )
-    return base.but(**choices)
+    return lab_storm(processes, mb, swap_permille, foreground, hash_ns, _STORMS["lab"]).but(**choices)
 
 
 def _munmap(machine: Machine | None, processes: int = 1, mb: int = 256, **choices: Any) -> Storm:

@@ -22,6 +22,7 @@ NUMBERS = {
     "transfer_remote_ns": 150,
     "waiter_ns": 4,
     "slice_ns": 500_000,
+    "tick_ns": 0,
     "switch_ns": 1500,
     "wake_ns": 5000,
     "prelude_ns": 50_000,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -136,6 +136,9 @@ class Kernel:
         Present pages that the page allocator takes back under one zone lock.
     ordered_single
         True when max_active = 1 means one worker in the whole system (before 6.9).
+    run_to_parity
+        True when a woken task lets the running one finish its first slice (scheduler feature RUN_TO_PARITY, Linux 6.12
+        kernel/sched/fair.c), False when a later virtual deadline is enough to lose the CPU.
     """
 
     name: str
@@ -154,6 +157,7 @@ class Kernel:
     compress: Cost
     zone_pages: int
     ordered_single: bool
+    run_to_parity: bool = False
 
     def __post_init__(self) -> None:
         where = f"kernel '{self.name}': "
@@ -193,6 +197,38 @@ class Kernel:
             return tuple(replace(stage, children=core(stage.children)) for stage in stages if not stage.zram)
 
         return replace(self, single=core(self.single), run=core(self.run), drain=core(self.drain))
+
+    def scaled(self, **factors: float) -> Kernel:
+        """Return the kernel with parts of its costs multiplied.
+
+        Parameters
+        ----------
+        factors
+            By a name of `COST_PARTS`: of walking and of every stage of freeing. ``page`` and ``folio``: of a present
+            page's own part and of its folio's part.
+        """
+
+        def cost(old: Cost, parts: Mapping[str, str]) -> Cost:
+            return replace(
+                old, **{part: round(getattr(old, part) * factors.get(name, 1)) for part, name in parts.items()}
+            )
+
+        def tree(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+            return tuple(replace(s, cost=cost(s.cost, same), children=tree(s.children)) for s in stages)
+
+        for name in factors:
+            one_of(f"kernel '{self.name}': part of the costs", name, (*COST_PARTS, "page", "folio"))
+        same = {part: part for part in COST_PARTS}
+        pages = {part: "page" if part.startswith("entry") else "folio" for part in COST_PARTS if "call" not in part}
+        return replace(
+            self,
+            single=tree(self.single),
+            run=tree(self.run),
+            drain=tree(self.drain),
+            walk=cost(self.walk, same),
+            present=cost(self.present, pages),
+            flush=cost(self.flush, pages),
+        )
 
     def zram_stages(self) -> tuple[Stage, ...]:
         """Return the outermost zram stages of a call: what a deferred object still costs."""

@@ -21,6 +21,7 @@ NUMBERS: tuple[tuple[str, str, int, str], ...] = (
     ("transfer_remote_ns", "ns", 0, "handing it to a CPU of another node"),
     ("waiter_ns", "ns", 0, "what each further waiter adds to a hand-over"),
     ("slice_ns", "ns", 1000, "time slice while others wait for the CPU"),
+    ("tick_ns", "ns", 0, "timer tick, at which a slice that is used up ends; 0 ends it at once"),
     ("switch_ns", "ns", 0, "context switch"),
     ("wake_ns", "ns", 0, "from wake-up to running on an idle CPU"),
     ("prelude_ns", "ns", 0, "from running with the fatal signal to opening the gather"),

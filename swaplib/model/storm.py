@@ -70,6 +70,8 @@ class Storm:
         What each has, in entries and 4 KiB pages; an int, a (low, high) range, or a list of equally likely values.
     run_entries
         Entries of the runs that the page-table walk sees.
+    folio_pages
+        Pages of a present anonymous folio: 1, or 16 for 64 KiB folios.
     layout
         Order of page-out: ``random`` blocks of run_entries, ``sequential``, or ``even-odd`` pages.
     gap_ns
@@ -103,6 +105,7 @@ class Storm:
     present_pages: Spec = 0
     file_pages: Spec = 0
     run_entries: Spec = 1
+    folio_pages: int = 1
     layout: str = "random"
     gap_ns: Spec = 0
     how: str = "exit"
@@ -125,6 +128,7 @@ class Storm:
         for name, low, high in (
             ("processes", 0, 1_000_000),
             ("sharing", 1, 4096),
+            ("folio_pages", 1, 512),
             ("size_classes", 1, 256),
             ("same_filled_permille", 0, 1000),
             ("zspage_objects", 1, 64),
@@ -205,6 +209,15 @@ class Deaths:
     file_pages: Array
     run_entries: Array
     node: Array
+
+
+def jump_entries(layout: str, run_entries: int, sharing: int = 1) -> int:
+    """Return how many entries of a walk lie near each other in swap before the next ones lie far away.
+
+    A run ends with a jump, except for even-odd pages: their runs of one come alternately from two stretches of slots,
+    and both stay near until a cluster ends.
+    """
+    return max(1, CLUSTER_ENTRIES // sharing) if layout == "even-odd" else run_entries
 
 
 def sorted_run_entries(layout: str, run_entries: int, entries: int, batch_entries: int, sharing: int = 1) -> int:

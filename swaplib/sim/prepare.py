@@ -9,7 +9,7 @@ from swaplib.model.gather_state import GATHER_FIELDS, SHARED_FIELDS
 from swaplib.model.kernel import Kernel, Lock
 from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy, Workers
-from swaplib.model.storm import CLUSTER_ENTRIES, Deaths, Storm, sorted_run_entries
+from swaplib.model.storm import CLUSTER_ENTRIES, Deaths, Storm, jump_entries, sorted_run_entries
 from swaplib.sim import state
 from swaplib.sim.fits import check_together
 from swaplib.sim.programs import build_programs
@@ -150,11 +150,12 @@ def _system(
         native_call=("entry", "run", "run-of-two").index(kernel.native_call),
         cache_entries=kernel.slot_cache_entries,
         voluntary=machine.preemption == "voluntary",
+        run_to_parity=kernel.run_to_parity,
         memory_scale=memory_scale,
         remote_scale=memory_scale * number["remote_memory_permille"] // 1000,
         reclaim_gain_permille=1000 - 1_000_000 // number["zram_ratio_permille"],
         watermark=number["watermark_pages"],
-        flush_capacity=GATHER_PAGES,
+        flush_capacity=GATHER_PAGES * storm.folio_pages,
         zone_pages=kernel.zone_pages,
         classes=storm.size_classes,
         clusters=min(1024, max(1, entries // CLUSTER_ENTRIES)),
@@ -166,8 +167,9 @@ def _system(
         walk_entry_ps=kernel.walk.entry_cpu_ps,
         walk_run_cpu_ps=kernel.walk.run_cpu_ps,
         walk_run_memory_ps=kernel.walk.run_memory_ps,
-        present_cpu_ps=kernel.present.entry_cpu_ps,
-        present_memory_ps=kernel.present.entry_memory_ps,
+        present_cpu_ps=kernel.present.entry_cpu_ps + kernel.present.run_cpu_ps // storm.folio_pages,
+        present_memory_ps=kernel.present.entry_memory_ps + kernel.present.run_memory_ps // storm.folio_pages,
+        folio_pages=storm.folio_pages,
         grain=grain,
         variation=variation,
         limit_ns=storm.limit_ns,
@@ -186,6 +188,7 @@ def _system(
     )
     for name in (
         "slice_ns",
+        "tick_ns",
         "switch_ns",
         "wake_ns",
         "prelude_ns",
@@ -236,6 +239,7 @@ def _processes(machine: Machine, storm: Storm, policy: Policy, deaths: Deaths) -
         sorted_run_entries(storm.layout, int(run), int(entries), int(capacity(run).entries), storm.sharing)
         for run, entries in zip(deaths.run_entries, deaths.swap_entries, strict=True)
     ]
+    rows.jump = [jump_entries(storm.layout, int(run), storm.sharing) for run in deaths.run_entries]
     pages = rows.entries + rows.present + rows.file
     rows.tables = np.maximum(1, -(-pages // 512))
     kept = rows.entries * (1000 - storm.same_filled_permille) // 1000

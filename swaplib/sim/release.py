@@ -52,8 +52,15 @@ def start_freeing(w: World, task: int, process: int, available: int, by: int) ->
     else:
         entries = min(available, call * max(1, min(system.grain, LONGEST_GRAIN // call)))
         program, calls = BY_RUN, (entries + call - 1) // call
-    start_program(w, task, program, process, entries, calls, (entries + run - 1) // run, by)
+    jump = run if system.grouping == _CLUSTERED else p.jump
+    start_program(w, task, program, process, entries, calls, jumps(p.started, entries, jump), by)
     return entries
+
+
+@compiled
+def jumps(position: int, entries: int, jump: int) -> int:
+    """Return how many stretches of `jump` entries begin within so many entries from a position."""
+    return (position + entries + jump - 1) // jump - (position + jump - 1) // jump
 
 
 @compiled

@@ -28,7 +28,7 @@ def wake(w: World, task: int) -> None:
         c.state = CPU_BUSY
         c.category = IDLE
         c.planned = w.system[0].wake_ns
-        c.slice_end = w.system[0].now + w.system[0].wake_ns + w.system[0].slice_ns
+        _begin_slice(w, cpu, w.system[0].now + w.system[0].wake_ns)
         schedule_cpu(w, cpu, w.system[0].now + w.system[0].wake_ns)
         return
     t.vruntime = _least_vruntime(w, cpu)
@@ -38,6 +38,17 @@ def wake(w: World, task: int) -> None:
         _cut(w, cpu, w.system[0].now)
     else:
         _cut(w, cpu, c.slice_end)
+
+
+@compiled
+def _begin_slice(w: World, cpu: int, since: int) -> None:
+    """Give the running task a slice; that it is used up is seen at a tick."""
+    c = w.cpu[cpu]
+    c.slice_since = since
+    c.slice_end = since + w.system[0].slice_ns
+    tick_ns = w.system[0].tick_ns
+    if tick_ns > 0:
+        c.slice_end = (c.slice_end + tick_ns - 1) // tick_ns * tick_ns
 
 
 @compiled
@@ -62,7 +73,7 @@ def give_up(w: World, cpu: int) -> bool:
     c.resched = 0
     task = c.task
     if not goes_before(w, c.queue, task):
-        c.slice_end = system.now + system.slice_ns
+        _begin_slice(w, cpu, system.now)
         return False
     c.task = -1
     idle = _idle_cpu(w, task)
@@ -90,7 +101,7 @@ def next_task(w: World, cpu: int) -> int:
     c.task = task
     c.resched = 0
     c.vruntime = max(c.vruntime, t.vruntime)
-    c.slice_end = w.system[0].now + w.system[0].slice_ns
+    _begin_slice(w, cpu, w.system[0].now)
     return task
 
 
@@ -197,12 +208,12 @@ def _least_vruntime(w: World, cpu: int) -> int:
 
 @compiled
 def _preempts(w: World, task: int, cpu: int) -> bool:
-    """Whether a woken task takes the CPU from the running one: by its virtual deadline, real time always."""
+    """Whether a woken task takes the CPU at once: real time always, others by virtual deadline, not in a kept slice."""
     c = w.cpu[cpu]
     t, running = w.task[task], w.task[c.task]
     if t.realtime != running.realtime:
         return t.realtime > running.realtime
-    if t.realtime > 0:
+    if t.realtime > 0 or (w.system[0].run_to_parity > 0 and w.system[0].now < c.slice_since + w.system[0].slice_ns):
         return False
     now = running.vruntime + (w.system[0].now - c.since) * 1024 // running.weight
     span = w.system[0].slice_ns * 1024

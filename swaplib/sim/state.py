@@ -66,6 +66,7 @@ CPU = _record(
     "since",  # start of the present segment
     "category",
     "planned",  # planned length of the present segment
+    "slice_since",
     "slice_end",
     "resched",
     "queue",  # the waiting task that runs next
@@ -135,6 +136,7 @@ PROCESS = _record(
     "file",
     "run",
     "sorted_run",
+    "jump",  # entries from one far jump in swap to the next
     "node",
     "tables",
     "next_table",
@@ -207,7 +209,9 @@ SYSTEM = _record(
     "native_call",
     "cache_entries",
     "voluntary",
+    "run_to_parity",
     "slice_ns",
+    "tick_ns",
     "switch_ns",
     "wake_ns",
     "prelude_ns",
@@ -239,6 +243,7 @@ SYSTEM = _record(
     "walk_run_memory_ps",
     "present_cpu_ps",
     "present_memory_ps",
+    "folio_pages",
     "grain",
     "variation",
     "limit_ns",

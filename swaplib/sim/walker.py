@@ -52,7 +52,7 @@ from swaplib.sim.works import queue_work
 from swaplib.sim.world import World
 
 _GATHER, _LIST = int(Hold.GATHER), int(Hold.LIST)
-FLUSH_PAGES = 512  # folios freed between two points of rescheduling, Linux 6.12 mm/mmu_gather.c:100
+FLUSH_FOLIOS = 512  # folios freed between two points of rescheduling, Linux 6.12 mm/mmu_gather.c:100
 
 
 @compiled
@@ -265,14 +265,16 @@ def _flush(w: World, task: int) -> int:
         p.unflushed_present -= t.entries
         t.stage = FLUSHING
         return AGAIN
-    pages = min(FLUSH_PAGES, p.unflushed_present)
+    folio = w.system[0].folio_pages
+    pages = min(FLUSH_FOLIOS * folio, p.unflushed_present)
     if pages == 0:
         p.unflushed = 0
         t.stage = TABLE
         return AGAIN
     t.stage = FLUSHED
     zone_pages = w.system[0].zone_pages
-    start_program(w, task, FLUSH, t.process, pages, (pages + zone_pages - 1) // zone_pages, 0, WALK)
+    folios = (pages + folio - 1) // folio
+    start_program(w, task, FLUSH, t.process, pages, (pages + zone_pages - 1) // zone_pages, folios, WALK)
     return AGAIN
 
 
