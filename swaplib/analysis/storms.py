@@ -48,7 +48,7 @@ METRICS = {
     "foreground_ms": ("fg_mem_us", "foreground done: summary().foreground_ms"),
 }
 LAYOUTS = {1: ("random", 1), 16: ("random", 16), 0: ("sequential", 512), -2: ("even-odd", 1)}
-HASH_NS = {"native": 3_380_000, "icount": 16_800_000, "mttcg": 6_000_000}  # the foreground's work alone
+HASH_NS = {"native": 3_380_000, "published": 0, "icount": 16_800_000, "mttcg": 6_000_000}  # the foreground's work alone
 
 
 def measured_cells(frame: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
@@ -94,6 +94,24 @@ def measured_cells(frame: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS))
 
 
 _REQUIRED = [name for name, default in CELL.items() if default is None]
+
+
+def published_cells(name: str) -> pd.DataFrame:
+    """Return the timings of munmap of a table of data/published as cells, with machine, arm and split.
+
+    Tables: munmap_by_processes, munmap_by_size, munmap_deferred. Pages were paged out in sequence; the metric is
+    last_exit_ms, the time until the last process is done.
+    """
+    frame = load(f"published/{name}").rename(columns={"munmap_ms": "base_munmap_ms", "process_mib": "mb"})
+    frame = frame.assign(procs=frame.get("processes", 1))
+    arms = {column: column.removesuffix("_munmap_ms") for column in frame if column.endswith("_munmap_ms")}
+    cells = frame.melt(["machine", "kernel", "procs", "mb"], list(arms), "arm", "measured").dropna(subset="measured")
+    cells["arm"] = cells.arm.map(arms)
+    fixed = {"accel": "published", "smp": 0, "layout_run": 0, "how": "munmap", "metric": "last_exit_ms", "n": 1}
+    defaults = {column: default for column, default in CELL.items() if default is not None and column not in fixed}
+    splits = load("published/splits").rename(columns={"processes": "procs", "process_mib": "mb"})
+    splits = splits[splits.table == name].drop(columns="table")
+    return cells.assign(**defaults, **fixed).merge(splits, how="left", validate="many_to_one")
 
 
 def with_splits(name: str) -> pd.DataFrame:
@@ -152,8 +170,9 @@ def storm_of(cell: Mapping[str, Any]) -> Storm:
     )
     storm = storm.but(layout=layout, run_entries=run, how=c["how"], folio_pages=int(c["folio_pages"]))
     if c["content"] == "same-filled":
-        return storm.but(same_filled_permille=1000)
-    return storm if c["accel"] != "icount" or c["fg"] else storm.but(background=())
+        storm = storm.but(same_filled_permille=1000)
+    alone = c["accel"] == "published" or (c["accel"] == "icount" and not c["fg"])
+    return storm.but(background=()) if alone else storm
 
 
 def policy_of(cell: Mapping[str, Any], sync: Policy, v3: Policy) -> Policy:

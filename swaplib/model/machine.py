@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -122,7 +122,19 @@ class Machine:
         for name, value in changes.items():
             numbers[name] = value
             origin[name] = ("assumed", "changed by the caller")
-        return Machine(self.name, self.what, self.capacity, self.node, self.pod, self.preemption, numbers, origin)
+        return replace(self, numbers=numbers, origin=origin)
+
+    def only(self, cpus: Sequence[int]) -> Machine:
+        """Return the machine with some of its CPUs, as if everything were pinned to them; nodes and pods close up."""
+        for cpu in cpus:
+            at_least(f"machine '{self.name}': CPU", cpu, 0, self.cpus - 1)
+
+        def closed_up(values: tuple[int, ...]) -> tuple[int, ...]:
+            kept = [values[cpu] for cpu in cpus]
+            return tuple(sorted(set(kept)).index(value) for value in kept)
+
+        capacity = tuple(self.capacity[cpu] for cpu in cpus)
+        return replace(self, capacity=capacity, node=closed_up(self.node), pod=closed_up(self.pod))
 
     def df(self) -> pd.DataFrame:
         """Return every number with unit, kind, source and meaning (columns number, value, unit, kind, source, what)."""
