@@ -27,6 +27,10 @@ _HOME = {
     "read_runs": "swaplib.evidence.runs",
     "reproduce": "swaplib.analysis.reproduce",
     "plot_timeline": "swaplib.analysis.timeline",
+    "calibrate": "swaplib.analysis.calibrate",
+    "measured_cells": "swaplib.analysis.storms",
+    "predict": "swaplib.analysis.storms",
+    "write_machine": "swaplib.analysis.machine_file",
     "set_style": "swaplib.analysis.style",
     "sweep": "swaplib.grid",
 }

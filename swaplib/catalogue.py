@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -108,8 +109,11 @@ _STORMS = {
 
 
 def machine(name: str, **changes: int) -> Machine:
-    """Return a machine of data/machines by name, with numbers changed."""
-    found = _machine(_known("machine", name, _names("machines")))
+    """Return a machine of data/machines by name, or of a file whose name ends in .toml, with numbers changed."""
+    if str(name).endswith(".toml"):
+        found = _read_machine(Path(name))
+    else:
+        found = _machine(_known("machine", name, _names("machines")))
     return found.but(**changes) if changes else found
 
 
@@ -198,7 +202,15 @@ def _toml(folder: str, name: str) -> dict[str, Any]:
 
 @cache
 def _machine(name: str) -> Machine:
-    table = _toml("machines", name)
+    return _read_machine(data_folder() / "machines" / f"{name}.toml")
+
+
+def _read_machine(path: Path) -> Machine:
+    with path.open("rb") as file:
+        table = tomllib.load(file)
+    missing = [key for key in ("name", "what", "preemption", "cpus", "number") if key not in table]
+    if missing:
+        raise ValueError(f"{path} is no machine: it has no '{missing[0]}'; swaplib.write_machine writes such files")
     groups = [(group, i) for group in table["cpus"] for i in range(group["count"])]
     return Machine(
         table["name"],

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
-from swaplib.analysis.storms import CELL, predict
+from swaplib.analysis.storms import predict
 from swaplib.model.checks import at_least, one_of
 from swaplib.model.kernel import COST_PARTS, Kernel
 from swaplib.model.machine import NUMBERS, Machine
@@ -233,8 +233,3 @@ def _ridge(names: Sequence[str], identified: pd.Series, direction: Vector) -> st
         if abs(share) > 0.05
     ]
     return "the cells hardly tell apart: " + ", ".join(moves)
-
-
-def cell_columns(cells: pd.DataFrame) -> list[str]:
-    """Return the columns of `CELL` in which the cells differ: what is worth showing."""
-    return [name for name in CELL if cells[name].nunique(dropna=False) > 1]

@@ -104,11 +104,20 @@ def published_cells(name: str) -> pd.DataFrame:
     """
     frame = load(f"published/{name}").rename(columns={"munmap_ms": "base_munmap_ms", "process_mib": "mb"})
     frame = frame.assign(procs=frame.get("processes", 1))
-    arms = {column: column.removesuffix("_munmap_ms") for column in frame if column.endswith("_munmap_ms")}
+    arms = {f"{arm}_munmap_ms": arm for arm in ("base", "deferred") if f"{arm}_munmap_ms" in frame}
     cells = frame.melt(["machine", "kernel", "procs", "mb"], list(arms), "arm", "measured").dropna(subset="measured")
     cells["arm"] = cells.arm.map(arms)
-    fixed = {"accel": "published", "smp": 0, "layout_run": 0, "how": "munmap", "metric": "last_exit_ms", "n": 1}
-    defaults = {column: default for column, default in CELL.items() if default is not None and column not in fixed}
+    fixed: dict[str, Any] = {
+        "accel": "published",
+        "smp": 0,
+        "layout_run": 0,
+        "how": "munmap",
+        "metric": "last_exit_ms",
+        "n": 1,
+    }
+    defaults: dict[str, Any] = {
+        column: default for column, default in CELL.items() if default is not None and column not in fixed
+    }
     splits = load("published/splits").rename(columns={"processes": "procs", "process_mib": "mb"})
     splits = splits[splits.table == name].drop(columns="table")
     return cells.assign(**defaults, **fixed).merge(splits, how="left", validate="many_to_one")
@@ -211,7 +220,7 @@ def predict(
     """
     predicted = pd.Series(np.nan, cells.index)
     for _, group in cells.groupby(list(CELL), dropna=False, sort=False):
-        cell = group.iloc[0]
+        cell: dict[str, Any] = {name: group[name].iloc[0] for name in CELL}
         policy = policy_of(cell, sync, v3 or sync)
         values = observe(machine_of(cell, machine), kernel, storm_of(cell), policy, seed)
         predicted[group.index] = group.metric.map(values)
