@@ -163,7 +163,9 @@ def test_present_pages_cost_their_unmapping_their_freeing_and_a_zone_lock_every_
     outcome = swaplib.simulate(machine, kernel, storm, SYNC, variation_permille=0)
 
     def parts(what: str) -> int:
-        return sum(getattr(c, f"{what}_{part}_ps") for c in (kernel.present, kernel.flush) for part in ("cpu", "memory"))
+        return sum(
+            getattr(c, f"{what}_{part}_ps") for c in (kernel.present, kernel.flush) for part in ("cpu", "memory")
+        )
 
     flushes = -(-pages // (512 * folio_pages))
     zone_locks = flushes * -(-min(pages, 512 * folio_pages) // 63)
