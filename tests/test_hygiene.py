@@ -23,6 +23,7 @@ MATTERS = {
     "01_patch_tables": {"app": "com.netease.sky.vivo"},
     "02_significance": {"test": "welch"},
     "03_gather": {"page_kib": 16},
+    "05_validation": {"split": "tune"},
 }
 
 ABSOLUTE = re.compile(r"(?<![\w.:/~])/(?:home|root|tmp|usr|var|opt|mnt|srv|work|Users|private)/\w|\b[A-Z]:\\\w")
