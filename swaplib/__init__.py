@@ -31,6 +31,11 @@ _HOME = {
     "measured_cells": "swaplib.analysis.storms",
     "predict": "swaplib.analysis.storms",
     "write_machine": "swaplib.analysis.machine_file",
+    "read_lmkd": "swaplib.evidence.readers.lmkd",
+    "read_macrobenchmark": "swaplib.evidence.readers.macrobenchmark",
+    "read_oom": "swaplib.evidence.readers.oom",
+    "read_status": "swaplib.evidence.readers.status",
+    "to_storm": "swaplib.evidence.readers.storm",
     "set_style": "swaplib.analysis.style",
     "sweep": "swaplib.grid",
 }
