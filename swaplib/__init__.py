@@ -31,6 +31,7 @@ _HOME = {
     "measured_cells": "swaplib.analysis.storms",
     "predict": "swaplib.analysis.storms",
     "write_machine": "swaplib.analysis.machine_file",
+    "probe": "swaplib.evidence.probe",
     "read_lmkd": "swaplib.evidence.readers.lmkd",
     "read_macrobenchmark": "swaplib.evidence.readers.macrobenchmark",
     "read_oom": "swaplib.evidence.readers.oom",

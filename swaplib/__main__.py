@@ -7,6 +7,7 @@ COMMANDS = {
     "run": "execute notebooks into results/, with an index of their answers",
     "regenerate": "execute notebooks in place and clean their metadata",
     "compare": "say of measured runs, arm by arm, whether a difference is real",
+    "probe": "measure exits with swapped-out memory on this machine",
     "test": "lint, types, tests and the notebooks' stored outputs, with the locked versions",
     "lab": "open the notebooks in JupyterLab; what follows -- goes to jupyter lab",
 }

@@ -1,4 +1,4 @@
-"""The commands: list, run, regenerate, compare, test, lab."""
+"""The commands: list, run, regenerate, compare, probe, test, lab."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         if options.command == "lab":
             return _lab(passed_on)
-        return {"list": _list, "run": _run, "regenerate": _regenerate, "compare": _compare}[options.command](options)
+        commands = {"list": _list, "run": _run, "regenerate": _regenerate, "compare": _compare, "probe": _probe}
+        return commands[options.command](options)
     except SystemExit as end:  # argparse has said why
         return end.code if isinstance(end.code, int) else MISUSED
     except (UsageError, FileNotFoundError) as error:
@@ -88,6 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     forms = compare.add_mutually_exclusive_group()
     for form, about in (("text", "for a mail, at most 80 columns (default)"), ("markdown", "a table"), ("json", "all")):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=about)
+
+    from swaplib.evidence.probe_core import add_options
+
+    probe = add_options(commands.add_parser("probe", help="measure exits with swapped-out memory on this machine"))
+    probe.add_argument("--setup-zram", metavar="SIZE", help="as root: take a zram device of SIZE (2G) for the run")
+    probe.add_argument("--force", action="store_true", help="do so beside other swap")
+    probe.add_argument("--cleanup", action="store_true", help="remove the zram device that a killed run left behind")
+    probe.add_argument("--dry-run", action="store_true", help="show the plan and what is missing, and measure nothing")
 
     commands.add_parser("test", help="tests and strict nbval in one pytest run; arguments go to pytest")
     commands.add_parser("lab", help="open the notebooks in JupyterLab; what follows -- goes to jupyter lab")
@@ -168,6 +177,30 @@ def _regenerate(options: argparse.Namespace) -> int:
     if failed:
         print(f"swaplib: left as they were: {', '.join(sorted(failed))}", file=sys.stderr)
         return FAILED
+    return FINE
+
+
+def _probe(options: argparse.Namespace) -> int:
+    from swaplib.evidence import probe_core, zram
+    from swaplib.evidence.probe import arguments_of, measure
+
+    try:
+        if options.cleanup:
+            _say("removed what was left behind" if zram.clean_up() else "nothing was left behind")
+            return FINE
+        if zram.left_behind():
+            raise UsageError(zram.left_behind())
+        if options.dry_run:
+            plan = probe_core.plan(options)
+            for rep, cell in plan:
+                print(f"repetition {rep}: {', '.join(f'{name} {value}' for name, value in cell.items())}")
+            missing = probe_core.missing(plan)
+            print("\n".join(f"missing: {what}" for what in missing) or "nothing is missing")
+            return FINE
+        measure(arguments_of(options), options.setup_zram, options.force, quiet=False)
+    except (probe_core.ProbeError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    _say(f"measured: {_shown(Path(options.out))}")
     return FINE
 
 

@@ -114,7 +114,7 @@ def test_an_unknown_command_is_refused_before_anything_is_set_up(checkout):
     status, _, said = run(checkout, "runn")
     assert (status, (checkout / ".venv").exists()) == (2, False)
     assert "unknown command 'runn'" in said
-    assert "list, run, regenerate, compare, test, lab" in said
+    assert "list, run, regenerate, compare, probe, test, lab" in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
