@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure exits with swapped-out memory on this machine: standard library only, so that the file can be copied alone.
 
     python3 probe_core.py --out runs.csv --processes 1,2,4 --mb 64
@@ -225,7 +224,7 @@ def end(process):
 
 
 def cpu_ns(pid):
-    """Return the CPU time of a process so far."""
+    """Return the CPU time that a process has used."""
     return int(read("/proc/%d/schedstat" % pid, "0").split()[0])
 
 
@@ -289,6 +288,9 @@ def spread(begin, sent, ends, spent, swap_back):
 
 def plan(options):
     """Return the cells of every repetition in interleaved random order, as (repetition, cell)."""
+    shares = options.swap_share
+    if min(*options.processes, *options.mb, options.repetitions) < 1 or min(shares) < 0 or max(shares) > 1:
+        raise ProbeError("processes, MB and repetitions are whole numbers from 1, and shares lie between 0 and 1")
     choices = (options.processes, options.mb, options.swap_share, options.order, options.content, options.page_kind)
     cells = []
     for values in itertools.product(*choices):
@@ -350,40 +352,27 @@ def listed(kind, known=None):
 
     def parse(text):
         values = [kind(part) for part in text.split(",") if part]
-        wrong = [value for value in values if known and value not in known]
-        if wrong or not values:
+        if not values or (known and not set(values) <= set(known)):
             raise argparse.ArgumentTypeError("%r is not known; expected some of %s" % (text, ", ".join(known or ())))
         return values
 
     return parse
 
 
-def positive(text):
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("%s is no whole number from 1" % text)
-    return int(text)
-
-
-def share(text):
-    if not 0 <= float(text) <= 1:
-        raise argparse.ArgumentTypeError("%s is no share from 0 to 1" % text)
-    return float(text)
-
-
 def add_options(parser):
     """Add what can be measured to a parser."""
     parser.add_argument("--out", metavar="CSV", default="runs.csv", help="a new file (default: runs.csv)")
     parser.add_argument("--append", action="store_true", help="continue a file that exists")
-    parser.add_argument("--processes", type=listed(positive), default=[1, 2, 4], metavar="N,N", help="at once (1,2,4)")
-    parser.add_argument("--mb", type=listed(positive), default=[64], metavar="MB,MB", help="memory of each (64)")
-    parser.add_argument("--swap-share", type=listed(share), default=[1.0, 0.0], metavar="S,S", help="paged out (1,0)")
+    parser.add_argument("--processes", type=listed(int), default=[1, 2, 4], metavar="N,N", help="at once (1,2,4)")
+    parser.add_argument("--mb", type=listed(int), default=[64], metavar="MB,MB", help="memory of each (64)")
+    parser.add_argument("--swap-share", type=listed(float), default=[1.0, 0.0], metavar="S,S", help="paged out (1,0)")
     orders = ", ".join(ORDERS)
     parser.add_argument("--order", type=listed(str, ORDERS), default=["random", "runs16"], metavar="O,O", help=orders)
     parser.add_argument("--content", type=listed(str, CONTENTS), default=["compressible"], help=", ".join(CONTENTS))
     parser.add_argument("--page-kind", type=listed(str, KINDS), default=["4k"], metavar="K,K", help="4k or 64k")
     parser.add_argument("--how", choices=["exit", "munmap"], default="exit", help="killed, or unmapping (exit)")
     parser.add_argument("--foreground", action="store_true", help="an app starts beside the exits")
-    parser.add_argument("--repetitions", type=positive, default=5, metavar="N", help="of every cell (5)")
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="of every cell (5)")
     parser.add_argument("--seed", type=int, default=0, help="of the orders (0)")
     return parser
 
