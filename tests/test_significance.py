@@ -45,6 +45,7 @@ PERMEABILITY_Y = [1.15, 0.88, 0.90, 0.74, 1.21]
 DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 
 values = st.lists(st.integers(1, 1000).map(float), min_size=2, max_size=6)
+far_from_zero = st.lists(st.integers(80, 120).map(float), min_size=3, max_size=6)  # both ratios have an interval
 
 
 def camera(name):
@@ -168,10 +169,9 @@ def test_the_ratios_interval_leaves_out_one_exactly_when_the_differences_leaves_
         assert (low > 1 or high < 1) == (difference.low > 0 or difference.high < 0)
 
 
-@given(values, values)
+@given(far_from_zero, far_from_zero)
 def test_swapping_arms_turns_the_ratio_over(base, arm):
     there, back = ratio_interval(base, arm), ratio_interval(arm, base)
-    assume(math.isfinite(there[2]) and there[1] > 1e-6 and math.isfinite(back[2]) and back[1] > 1e-6)
     assert (1 / back[0], 1 / back[2], 1 / back[1]) == pytest.approx(there, rel=1e-6)
 
 
