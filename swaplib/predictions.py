@@ -54,6 +54,24 @@ def predicted_munmap(name: str) -> pd.DataFrame:
     return pd.concat(parts)
 
 
+def predicted_munmap_kept_back() -> pd.DataFrame:
+    """Simulate munmap by 1, 2 and 4 processes, with the pool lock and without: timings that no file here holds."""
+    cells = published_cells("munmap_by_processes")
+    grid = [
+        (machine, kernel, procs)
+        for machine in sorted(cells.machine.unique())
+        for kernel in ("7.0", "7.x-nopool")
+        for procs in (1, 2, 4)
+        if kernel != "7.0" or not ((cells.machine == machine) & (cells.procs == procs)).any()
+    ]
+    parts = []
+    for machine, kernel, procs in grid:
+        cell = cells[cells.machine == machine].iloc[:1].assign(procs=procs, kernel=kernel, split="kept back")
+        model = munmap_machine(machine)
+        parts.append(predict(cell, model, catalogue.kernel(kernel), catalogue.policy("sync")))
+    return pd.concat(parts).drop(columns=["measured", "n"])
+
+
 def munmap_machine(name: str) -> Machine:
     """Return the machine of a published munmap table; the RK3588 was pinned to a little core."""
     machine = catalogue.machine(MUNMAP_MACHINES[name])
@@ -80,10 +98,10 @@ def committed() -> dict[str, pd.DataFrame]:
         for part in (predicted_storms(name, ("test",)), predicted_kept_back(name))
     ]
     munmap = [predicted_munmap(name).assign(table=name) for name in MUNMAP_TABLES]
-    tested = pd.concat(munmap)
+    tested = pd.concat([*munmap, predicted_munmap_kept_back().assign(table="munmap_by_processes")])
     tables = {
         "exit_storms": (pd.concat(storms), ["table", *CELL, "split", "metric"]),
-        "munmap": (tested[tested.split == "test"], ["table", "machine", "procs", "mb", "arm", "split"]),
+        "munmap": (tested[tested.split.isin(["test", "kept back"])], ["table", "machine", "kernel", "procs", "mb", "arm", "split"]),
     }
     return {name: _stored(frame, key) for name, (frame, key) in tables.items()}
 

@@ -17,6 +17,7 @@ from swaplib.model.storm import Background, Phase, Storm
 NUMBERS = {
     "cpu_cost_permille": 1000,
     "memory_cost_permille": 1000,
+    "core_entry_permille": 1000,
     "remote_memory_permille": 1500,
     "transfer_local_ns": 60,
     "transfer_remote_ns": 150,

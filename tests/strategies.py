@@ -18,6 +18,7 @@ QUIET = {
     **{name: low for name, _, low, _ in NUMBERS},
     "cpu_cost_permille": 1000,
     "memory_cost_permille": 1000,
+    "core_entry_permille": 1000,
     "slice_ns": 3 * MS,
     "tick_ns": 0,
     "memory_pages": 1 << 24,
@@ -73,6 +74,7 @@ def machines(draw):
     numbers = {
         "cpu_cost_permille": draw(st.sampled_from((700, 1000, 3000))),
         "memory_cost_permille": draw(st.sampled_from((0, 1000, 1500))),
+        "core_entry_permille": draw(st.sampled_from((1000, 2500))),
         "remote_memory_permille": draw(st.sampled_from((1000, 1600))),
         "transfer_local_ns": draw(st.sampled_from((0, 50))),
         "transfer_remote_ns": draw(st.sampled_from((0, 150))),

@@ -190,6 +190,22 @@ class Kernel:
         share = -(-max_active * node_cpus // cpus)
         return max(min(max_active, 8), min(share, max_active))
 
+    def with_core(self, permille: int) -> Kernel:
+        """Return the kernel with the entry parts of walking and of all stages outside zram multiplied."""
+        if permille == 1000:
+            return self
+
+        def cost(old: Cost) -> Cost:
+            parts = ("entry_cpu_ps", "entry_memory_ps")
+            return replace(old, **{part: getattr(old, part) * permille // 1000 for part in parts})
+
+        def core(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+            return tuple(s if s.zram else replace(s, cost=cost(s.cost), children=core(s.children)) for s in stages)
+
+        return replace(
+            self, single=core(self.single), run=core(self.run), drain=core(self.drain), walk=cost(self.walk)
+        )
+
     def without_zram(self) -> Kernel:
         """Return the kernel with every zram stage taken out of a call: what is left when zram is deferred."""
 

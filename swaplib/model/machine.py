@@ -16,6 +16,12 @@ KINDS = ("measured", "published", "fitted", "assumed")
 NUMBERS: tuple[tuple[str, str, int, str], ...] = (
     ("cpu_cost_permille", "1/1000", 1, "CPU part of every cost on a core of capacity 1024, against the reference core"),
     ("memory_cost_permille", "1/1000", 0, "memory part of every cost, against the reference machine"),
+    (
+        "core_entry_permille",
+        "1/1000",
+        1,
+        "entry parts of what is not zram, against the reference machine",
+    ),
     ("remote_memory_permille", "1/1000", 1000, "memory part when the entry's home is another node"),
     ("transfer_local_ns", "ns", 0, "handing a lock or cache line to another CPU of the node"),
     ("transfer_remote_ns", "ns", 0, "handing it to a CPU of another node"),

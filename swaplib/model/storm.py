@@ -74,6 +74,9 @@ class Storm:
         Pages of a present anonymous folio: 1, or 16 for 64 KiB folios.
     layout
         Order of page-out: ``random`` blocks of run_entries, ``sequential``, or ``even-odd`` pages.
+    swapped_in_front
+        True when a process's swapped pages come first in its address space (the lab pages out the front of a mapping),
+        False when they lie evenly among the others.
     gap_ns
         Time between kills.
     how
@@ -107,6 +110,7 @@ class Storm:
     run_entries: Spec = 1
     folio_pages: int = 1
     layout: str = "random"
+    swapped_in_front: bool = False
     gap_ns: Spec = 0
     how: str = "exit"
     sharing: int = 1

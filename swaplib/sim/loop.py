@@ -120,7 +120,6 @@ def _go_on(w: World, cpu: int) -> None:
             c.task = -1
             if t.state != ENDED:
                 t.state = ASLEEP
-            c.vruntime = max(c.vruntime, t.vruntime)
 
 
 @compiled

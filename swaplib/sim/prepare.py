@@ -51,6 +51,7 @@ def prepare(
         Whether to keep what every CPU did when.
     """
     check_together(machine, kernel, policy)
+    kernel = kernel.with_core(machine["core_entry_permille"])
     world = World(
         system=_system(machine, kernel, storm, policy, deaths, grain, variation_permille, trace),
         cpu=_cpus(machine),
@@ -170,6 +171,7 @@ def _system(
         present_cpu_ps=kernel.present.entry_cpu_ps + kernel.present.run_cpu_ps // storm.folio_pages,
         present_memory_ps=kernel.present.entry_memory_ps + kernel.present.run_memory_ps // storm.folio_pages,
         folio_pages=storm.folio_pages,
+        in_front=storm.swapped_in_front,
         grain=grain,
         variation=variation,
         limit_ns=storm.limit_ns,

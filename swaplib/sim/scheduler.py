@@ -19,10 +19,11 @@ def wake(w: World, task: int) -> None:
     t = w.task[task]
     cpu = _choose_cpu(w, task)
     c = w.cpu[cpu]
+    earned = t.vruntime if t.cpu == cpu else 0  # sleeping gains nothing where the task ran before
     t.cpu = cpu
+    t.vruntime = max(earned, _least_vruntime(w, cpu))
     if c.task < 0:
         close_segment(w, cpu)
-        t.vruntime = c.vruntime
         t.state = RUNNING
         c.task = task
         c.state = CPU_BUSY
@@ -31,7 +32,6 @@ def wake(w: World, task: int) -> None:
         _begin_slice(w, cpu, w.system[0].now + w.system[0].wake_ns)
         schedule_cpu(w, cpu, w.system[0].now + w.system[0].wake_ns)
         return
-    t.vruntime = _least_vruntime(w, cpu)
     enqueue(w, cpu, task)
     if _preempts(w, task, cpu):
         c.resched = 1
@@ -100,7 +100,8 @@ def next_task(w: World, cpu: int) -> int:
     t.cpu = cpu
     c.task = task
     c.resched = 0
-    c.vruntime = max(c.vruntime, t.vruntime)
+    if t.realtime == 0:
+        c.vruntime = max(c.vruntime, t.vruntime)
     _begin_slice(w, cpu, w.system[0].now)
     return task
 
@@ -197,7 +198,7 @@ def _least_vruntime(w: World, cpu: int) -> int:
     """Return the least virtual runtime of a CPU's tasks, never less than before."""
     c = w.cpu[cpu]
     least = -1
-    if c.task >= 0:
+    if c.task >= 0 and w.task[c.task].realtime == 0:
         t = w.task[c.task]
         least = t.vruntime + (w.system[0].now - c.since) * 1024 // t.weight
     if c.queue >= 0 and w.task[c.queue].realtime == 0 and (least < 0 or w.task[c.queue].vruntime < least):

@@ -244,6 +244,7 @@ SYSTEM = _record(
     "present_cpu_ps",
     "present_memory_ps",
     "folio_pages",
+    "in_front",  # swapped pages come first in the address space
     "grain",
     "variation",
     "limit_ns",

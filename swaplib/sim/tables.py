@@ -6,6 +6,8 @@ from swaplib.model.compiled import compiled
 from swaplib.sim.cost import nanoseconds
 from swaplib.sim.world import World
 
+PAGES = 512  # of one table
+
 
 @compiled
 def claim_table(w: World, task: int, two_passes: bool, second_pass: bool) -> bool:
@@ -21,9 +23,14 @@ def claim_table(w: World, task: int, two_passes: bool, second_pass: bool) -> boo
         p.next_swap_table += 1
     else:
         p.next_table += 1
-    swap = _share(p.entries, table, p.tables)
-    present = _share(p.present, table, p.tables)
-    file = _share(p.file, table, p.tables)
+    if system.in_front > 0:
+        swap = _stretch(0, p.entries, table)
+        present = _stretch(p.entries, p.present, table)
+        file = _stretch(p.entries + p.present, p.file, table)
+    else:
+        swap = _share(p.entries, table, p.tables)
+        present = _share(p.present, table, p.tables)
+        file = _share(p.file, table, p.tables)
     if swap_pass:
         present, file = 0, 0
     scanned = swap
@@ -41,3 +48,9 @@ def claim_table(w: World, task: int, two_passes: bool, second_pass: bool) -> boo
 @compiled
 def _share(total: int, table: int, tables: int) -> int:
     return total * (table + 1) // tables - total * table // tables
+
+
+@compiled
+def _stretch(start: int, pages: int, table: int) -> int:
+    """Return how many pages of a stretch that begins at page `start` lie in a table."""
+    return max(0, min(start + pages, (table + 1) * PAGES) - max(start, table * PAGES))
