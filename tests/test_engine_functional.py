@@ -67,6 +67,46 @@ def test_no_work_runs_before_it_was_queued():
     assert (last.swap_freed_ms > last.exited_ms - 1).all()
 
 
+# Who runs first
+
+
+@pytest.mark.parametrize("period_ms", [1, 100])  # a real-time task that runs in between changes nothing
+def test_a_worker_at_nice_minus_20_runs_soon_however_many_exits_wait(period_ms):
+    machine = quiet_machine(1, gather_record_ps=15_000, slice_ns=MS)
+    monitor = Background(1, MS // 10, period_ms * MS, realtime=True)
+    storm = Storm("crowd", processes=16, swap_entries=2000, present_pages=8000, background=(monitor,))
+    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, V3)
+    trace = outcome.df_trace()
+    waited = trace[trace.category == "drain"].start_ms.min() - outcome.df_processes().exited_ms.min()
+    assert waited < 3  # two slices and what it takes to switch
+    assert outcome.df_processes().exited_ms.max() > trace[trace.category == "drain"].start_ms.min() + 10
+
+
+def test_swap_space_in_front_comes_back_before_the_present_pages():
+    machine = quiet_machine(1)
+    storm = Storm("one", swap_entries=4096, present_pages=4096)
+    spread, front = (
+        swaplib.simulate(machine, swaplib.kernel("6.18"), storm.but(swapped_in_front=where), SYNC).summary()
+        for where in (False, True)
+    )
+    assert front.swap_freed_ms < 0.8 * front.exit_ms_last < spread.swap_freed_ms
+    assert front.exit_ms_last == pytest.approx(spread.exit_ms_last, rel=0.001)
+
+
+def test_a_dearer_swap_core_adds_its_entry_parts_and_leaves_zram_alone():
+    """Without zram's part (deferred, with pages enough) the exit takes longer by as much as with it."""
+    storm = Storm("one", swap_entries=4096, run_entries=512, layout="sequential", how="munmap")
+    added = []
+    for policy in (SYNC, swaplib.policy("zram-deferred")):
+        plain, dear = (
+            swaplib.simulate(quiet_machine(2, core_entry_permille=c), swaplib.kernel("7.0"), storm, policy).summary()
+            for c in (1000, 5000)
+        )
+        added.append(dear.exit_ms_last - plain.exit_ms_last)
+    assert added[0] > 0.1
+    assert added[1] == pytest.approx(added[0], rel=0.02)
+
+
 # Policies that must be equal
 
 
