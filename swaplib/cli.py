@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swaplib.notebooks import FINDINGS_FROM, UsageError, assign, collection, collection_folder, select
+from swaplib.notebooks import FINDINGS_FROM, UsageError, assign, collection, collection_folder, explorers, select
 
 __all__ = ["main"]
 
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for notebook in collection():
+    for notebook in [*collection(), *explorers()]:
         print(f"{notebook.name}  {notebook.title}")
         if notebook.question:
             print(textwrap.fill(notebook.question, 100, initial_indent="    ", subsequent_indent="    "))
@@ -121,6 +121,8 @@ def _list(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     notebooks = collection()
+    for name in sorted({Path(name).stem for name in options.names} & {notebook.name for notebook in explorers()}):
+        raise UsageError(f"{name} answers while you move its controls, and no report shows it; open it with `lab`")
     chosen = select(options.names, notebooks)
     if not chosen:
         raise UsageError(f"{collection_folder()} holds no notebooks")
@@ -157,7 +159,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _regenerate(options: argparse.Namespace) -> int:
-    chosen = select(options.names, collection())
+    chosen = select(options.names, [*collection(), *explorers()])
     failed = []
 
     from swaplib.execution import Execution, execute, replace_text

@@ -20,6 +20,7 @@ from swaplib.notebooks import Notebook
 
 __all__ = ["Execution", "child_environment", "clean", "execute", "replace_text"]
 
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _PATIENCE_S = 5  # after a polite request to stop, before a process is killed
 
 
@@ -83,18 +84,21 @@ def execute(
 
 
 def clean(notebook: Any) -> None:
-    """Strip what changes at every run from an executed notebook, in place: times, paths and versions.
+    """Strip what changes at every run from an executed notebook, in place: times, paths, versions and widgets.
 
     Parameters
     ----------
     notebook : nbformat.NotebookNode
-        Outputs, counts and cell ids stay.
+        Outputs, counts and cell ids stay; widgets go, because they are dead without their kernel.
     """
     notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]
 

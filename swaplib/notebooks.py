@@ -17,7 +17,7 @@ from typing import Any
 
 from swaplib.parameters import check_parameters
 
-__all__ = ["Notebook", "Parameter", "UsageError", "assign", "collection", "collection_folder", "select"]
+__all__ = ["Notebook", "Parameter", "UsageError", "assign", "collection", "collection_folder", "explorers", "select"]
 
 FINDINGS_FROM = "findings_from"
 """The parameter of a notebook that reads the others' findings: it runs last and is given their folder."""
@@ -135,7 +135,7 @@ def collection(folder: Path | None = None) -> list[Notebook]:
     Parameters
     ----------
     folder : Path, optional
-        The collection's own folder without it. Notebooks in folders below it are for exploring and not listed.
+        The collection's own folder without it. Notebooks in folders below it are not listed, see `explorers`.
 
     Returns
     -------
@@ -148,8 +148,29 @@ def collection(folder: Path | None = None) -> list[Notebook]:
     FileNotFoundError
         If there is no folder of notebooks.
     """
-    folder = folder or collection_folder()
-    return [_describe(path) for path in sorted(folder.glob("*.ipynb")) if not path.name.startswith(".")]
+    return _describe_all(folder or collection_folder())
+
+
+def explorers(folder: Path | None = None) -> list[Notebook]:
+    """List the notebooks for exploring: their widgets answer while a kernel runs, so no report shows them.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        The collection's own folder without it; they stand in its folder ``explore``.
+
+    Returns
+    -------
+    list of Notebook
+
+    Raises
+    ------
+    UsageError
+        If a file is no notebook.
+    FileNotFoundError
+        If there is no folder of notebooks.
+    """
+    return _describe_all((folder or collection_folder()) / "explore")
 
 
 def select(names: Iterable[str], notebooks: Sequence[Notebook]) -> list[Notebook]:
@@ -232,6 +253,10 @@ def assign(
     if problems:
         raise UsageError("\n".join(problems))
     return given
+
+
+def _describe_all(folder: Path) -> list[Notebook]:
+    return [_describe(path) for path in sorted(folder.glob("*.ipynb")) if not path.name.startswith(".")]
 
 
 def _describe(path: Path) -> Notebook:

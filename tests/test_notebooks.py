@@ -8,7 +8,7 @@ import pytest
 from small_collection import DICE, write_collection, write_notebook
 
 from swaplib.execution import child_environment
-from swaplib.notebooks import Parameter, UsageError, assign, collection, collection_folder, select
+from swaplib.notebooks import Parameter, UsageError, assign, collection, collection_folder, explorers, select
 
 
 @pytest.fixture
@@ -55,6 +55,11 @@ def test_checkpoints_and_folders_below_are_not_listed(tmp_path):
         (folder / below).mkdir()
         write_notebook(folder / below / "09_other.ipynb", DICE)
     assert [n.name for n in collection(folder)] == ["00_start", "01_dice", "02_coins"]
+    assert [n.path for n in explorers(folder)] == [folder / "explore" / "09_other.ipynb"]
+
+
+def test_a_folder_without_explorers_has_none(tmp_path):
+    assert explorers(write_collection(tmp_path / "notebooks")) == []
 
 
 def test_only_the_notebook_that_reads_findings_waits_for_the_others(notebooks):
