@@ -150,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from swaplib.report import write_report
 
-    index = write_report(results, notebooks)
+    index = write_report(results, notebooks, explorers())
     _say(f"report: {_shown(index)}")
     if failed:
         print(f"swaplib: {len(failed)} of {len(chosen)} notebooks failed: {', '.join(sorted(failed))}", file=sys.stderr)

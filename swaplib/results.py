@@ -18,7 +18,7 @@ __all__ = ["MANIFEST", "Results"]
 
 MANIFEST = "manifest.json"
 _MADE_BY = "swaplib run"
-_VERSIONS_OF = ("numpy", "pandas", "scipy", "numba", "papermill", "nbconvert")
+_VERSIONS_OF = ("numpy", "pandas", "scipy", "statsmodels", "numba", "matplotlib", "papermill", "nbconvert")
 
 
 class Results:

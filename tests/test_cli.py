@@ -102,7 +102,8 @@ def test_the_manifest_says_versions_parameters_status_and_time(ran):
 def test_no_scratch_file_is_left_in_results(ran):
     names = {path.name for path in ran[0].iterdir()}
     stems = ("00_start", "01_dice", "02_coins", "03_broken")
-    assert names == {f"{s}.{x}" for s in stems for x in ("ipynb", "html")} | {"index.html", "manifest.json"}
+    pages = {f"{name}.html" for name in ("index", "data", "measurements", "model")}
+    assert names == {f"{s}.{x}" for s in stems for x in ("ipynb", "html")} | pages | {"manifest.json"}
 
 
 def test_a_second_run_replaces_what_it_ran_and_keeps_the_rest(folder, capsys):

@@ -12,7 +12,8 @@ from swaplib import cli
 from swaplib.answers import finding
 from swaplib.execution import Execution
 from swaplib.notebooks import collection
-from swaplib.report import _align_words, write_report
+from swaplib.page_body import Body, first_figure, notebook_body, text_body
+from swaplib.report import write_report
 from swaplib.results import Results
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
@@ -72,7 +73,7 @@ def real(tmp_path_factory):
 
 
 def test_no_script_style_image_or_import_has_an_external_address(real):
-    assert set(real) == {"index", "01_dice", "06_show"}
+    assert set(real) == {"index", "01_dice", "06_show", "data", "measurements", "model"}
     for text in real.values():
         assert [address for address in Addresses(text).loaded if not address.startswith("data:")] == []
 
@@ -84,7 +85,7 @@ def test_no_page_holds_a_script(real):
 
 def test_figures_and_pictures_are_inside_the_page(real):
     found = Addresses(real["06_show"])
-    assert sorted(address.split(";")[0] for address in found.loaded) == [
+    assert sorted(address.split(";")[0] for address in found.loaded if address != "data:,") == [
         "data:image/png",
         "data:image/png",
         "data:image/svg+xml",
@@ -103,11 +104,93 @@ def test_every_link_inside_the_report_leads_somewhere(real):
             assert link.startswith(("https://", "#")) or link.removesuffix(".ipynb").removesuffix(".html") in real
 
 
-def test_columns_of_words_and_their_heads_are_marked_and_columns_of_numbers_are_not():
+def test_code_is_folded_and_parameters_are_shown(real):
+    assert real["01_dice"].count('<details class="code" open="">') == 1
+    assert real["01_dice"].index("Parameters, cell 1") < real["01_dice"].index("throws")
+    assert '<details class="code"><summary>Code, cell 2</summary>' in real["01_dice"]
+
+
+def test_a_notebooks_title_stands_once(real):
+    assert real["01_dice"].count("<h1>") == 1
+    assert '<h1><span class="number">01</span>Dice</h1>' in real["01_dice"]
+
+
+def test_a_page_names_its_place_and_the_front_page_its_language(real):
+    assert '<a href="data.html" aria-current="page">Data</a>' in real["data"]
+    for text in real.values():
+        assert '<html lang="en">' in text
+        assert text.count('<main id="content">') == 1
+        assert '<a class="skip" href="#content">' in text
+
+
+def test_every_picture_has_a_text_for_those_who_do_not_see_it(real):
+    for text in real.values():
+        for picture in re.findall(r"<img[^>]*>", text):
+            assert re.search(r'alt="[^"]{3,}"', picture), picture[-200:]
+    assert 'alt="a picture"' in real["06_show"]
+
+
+def test_the_texts_on_data_and_model_are_pages(real):
+    assert "Everything the notebooks reason about" in real["data"]
+    assert "measurements.html" in Addresses(real["data"]).links
+    assert "<h1>Measurements of process exit" in real["measurements"]
+    assert "The simulator, file by file" in real["model"]
+    assert "¶" not in "".join(real.values())
+
+
+def body(*cells, links=None, tmp_path):
+    """Convert a notebook of markdown texts and (source, html output) pairs."""
+    made = []
+    for count, cell in enumerate(cells, 1):
+        if isinstance(cell, str):
+            made.append(nbformat.v4.new_markdown_cell(cell))
+        else:
+            output = nbformat.v4.new_output("display_data", data={"text/html": cell[1]})
+            made.append(nbformat.v4.new_code_cell(cell[0], outputs=[output], execution_count=count))
+    path = tmp_path / "07_x.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    return notebook_body(path, tmp_path, links or {})
+
+
+def test_columns_of_words_their_heads_and_the_index_are_marked_and_columns_of_numbers_are_not(tmp_path):
     frame = pd.DataFrame({"n": [1, 2], "verdict": ["equal", "x"], "share": [0.5, None]}, index=["first", "second"])
-    marked = _align_words(frame.to_html())
-    assert re.findall(r'class="text">([^<]*)<', marked) == ["verdict", "equal", "x"]
-    assert marked.replace(' class="text"', "") == frame.to_html()
+    made = body(("frame", frame.rename_axis("place").to_html()), tmp_path=tmp_path).html
+    marked = re.findall(r'<t[hd] class="text"[^>]*>([^<]*)<', made)
+    assert [word for word in marked if word] == ["verdict", "place", "first", "equal", "second", "x"]
+
+
+def test_heads_of_a_table_say_whether_they_are_of_a_column_or_a_row_and_it_scrolls_by_itself(tmp_path):
+    made = body(("frame", pd.DataFrame({"n": [1]}).to_html()), "| a |\n|---|\n| 1 |", tmp_path=tmp_path).html
+    assert re.findall(r'<th [^>]*scope="(\w+)"', made) == ["col", "col", "row", "col"]
+    assert made.count('<div aria-label="Table" class="scroll" role="group" tabindex="0"><table') == 2
+
+
+def test_sections_are_listed_in_order_and_can_be_reached(tmp_path):
+    made = body("# 07 · Title\n\nText", "## One & two", "## One & two", tmp_path=tmp_path)
+    assert isinstance(made, Body)
+    assert made.sections == [("section-1", "One & two"), ("section-2", "One & two")]
+    assert [re.search(rf'id="{anchor}"', made.html) is not None for anchor, _ in made.sections] == [True, True]
+    assert "<h1" not in made.html
+
+
+def test_a_link_to_a_file_that_the_report_lacks_becomes_text():
+    links = {"01_dice.ipynb": "01_dice.html", "data/README.md": "data.html"}
+    text = "[a](01_dice.ipynb#x) [b](../data/README.md) [c](09_no.ipynb) [d](https://kernel.org) [e](#here)"
+    made = text_body(text, links).html
+    assert Addresses(made).links == ["01_dice.html#x", "data.html", "https://kernel.org", "#here"]
+    assert " c " in made
+
+
+def test_the_key_figure_is_the_first_after_the_answer_and_else_the_first():
+    def shown(data):
+        return {"cell_type": "code", "outputs": [{"data": {"image/png": data}, "metadata": {}}]}
+
+    heading = {"cell_type": "markdown", "source": ["# Title\n", "\n", "## What it costs"]}
+    cells = [shown("QQ=="), heading, {"cell_type": "code", "outputs": []}, shown("Qg==\n"), shown("Qw==")]
+    found = first_figure(cells, after=2)
+    assert (found.address, found.alt) == ("data:image/png;base64,Qg==", "What it costs")
+    assert first_figure(cells[:2], after=1).address.endswith("QQ==")
+    assert first_figure([heading], after=0) is None
 
 
 @pytest.fixture
@@ -122,7 +205,8 @@ def written(tmp_path):
     error = {"ename": "ValueError", "evalue": "<script>x</script>", "traceback": ["ValueError: <script>x</script>"]}
     output = stored(broken, "error", **error)
     results.keep(Execution(broken, {}, output, "cell [3]: ValueError: <script>x</script>", 2))
-    return write_report(results, notebooks)
+    write_notebook(tmp_path / "slide.ipynb", [("", "# Slide\n\nHow <far>?")])
+    return write_report(results, notebooks, collection(tmp_path))
 
 
 def stored(notebook, output_type, **content):
@@ -136,7 +220,7 @@ def test_the_front_page_shows_question_answer_verdict_time_and_parameters(writte
     text = written.read_text()
     assert "How many sides has the die, and why?" in text
     assert "It is &lt;b&gt;3&lt;/b&gt; &amp; more." in text
-    assert "a &lt; b" in text
+    assert '<span class="label">Q1</span>a &lt; b' in text
     assert "1.3 s" in text
     assert "label = &lt;i&gt;" in text
 
@@ -167,3 +251,23 @@ def test_pages_lead_to_their_neighbours(written):
 def test_every_page_states_a_policy_that_forbids_loading(written):
     for path in written.parent.glob("*.html"):
         assert '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; ' in path.read_text()
+
+
+def test_the_front_page_lists_the_questions_of_the_thread_with_the_answers_of_this_run(written):
+    rows = re.findall(r"<tr><td>(Q\d+)</td>(.*?)</tr>", written.read_text(), re.S)
+    assert [name for name, _ in rows] == [f"Q{number}" for number in range(1, 17)]
+    assert "<strong>a &lt; b</strong>" in rows[0][1]
+    assert 'href="#01_dice"' in rows[0][1]
+    assert all("not in this run" in text for _, text in rows[1:])
+
+
+def test_the_front_page_says_how_to_open_an_explorer(written):
+    assert "How &lt;far&gt;?" in written.read_text()
+    assert "slide.ipynb</code>" in written.read_text()
+
+
+def test_anchors_on_the_front_page_are_unique_and_reached(written):
+    text = written.read_text()
+    names = re.findall(r' id="([^"]*)"', text)
+    assert len(names) == len(set(names))
+    assert {link[1:] for link in Addresses(text).links if link.startswith("#")} <= set(names)
