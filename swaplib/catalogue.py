@@ -140,7 +140,8 @@ def policy(name: str, **choices: Any) -> Policy:
 def storm(name: str, machine: Machine | None = None, **choices: Any) -> Storm:
     """Return a storm by name; what `choices` names is changed.
 
-    ``camera`` takes `background_permille` (600, assumed) and needs the machine for it (``phone-8gb`` by default);
+    ``camera`` takes `background_permille` (600, assumed) and needs the machine for it (``phone-8gb`` by default), and
+    `work_permille` and `touch_permille` (1000) of the camera's own CPU work and of the pages that it touches;
     ``lab`` takes `mb` (64), `swap_permille` (1000), `foreground` (True) and `hash_ns`, the foreground's
     CPU work alone (3.38 ms on the measured 2-CPU machine, 19.4 ms in instructions, 6 ms emulated).
     """
@@ -270,7 +271,14 @@ def _tree(rows: list[dict[str, Any]], costs: dict[str, Cost], inside: str = "") 
     return tuple(stages)
 
 
-def _camera(machine: Machine | None, processes: int = 12, background_permille: int = 600, **choices: Any) -> Storm:
+def _camera(
+    machine: Machine | None,
+    processes: int = 12,
+    background_permille: int = 600,
+    work_permille: int = 1000,
+    touch_permille: int = 1000,
+    **choices: Any,
+) -> Storm:
     machine = machine or _machine("phone-8gb")
     base = Storm(
         "camera",
@@ -283,7 +291,10 @@ def _camera(machine: Machine | None, processes: int = 12, background_permille: i
         sharing=8,
         size_classes=100,
         background=background_load(machine, background_permille, 16, 8 * MS),
-        foreground=_CAMERA,
+        foreground=tuple(
+            Phase(phase.cpu_ns * work_permille // 1000, phase.pages * touch_permille // 1000, phase.threads)
+            for phase in _CAMERA
+        ),
     )
     return base.but(**choices)
 

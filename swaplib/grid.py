@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,9 @@ def sweep(
     grain
         See `swaplib.simulate`.
     executor
-        None (one run after another), ``"threads"``, or any `concurrent.futures.Executor`: threads, processes, loky, or
-        dask's ``Client.get_executor()``. It is not shut down.
+        None (one run after another), ``"threads"``, the address of a dask scheduler (``"tcp://host:8786"``), or any
+        `concurrent.futures.Executor`: threads, processes, loky, or dask's ``Client.get_executor()``. A given executor
+        is not shut down.
     checkpoint
         A file to which finished rows are added. The same sweep with the same file goes on where it was interrupted and
         gives the very same frame.
@@ -84,17 +86,35 @@ def sweep(
     if settings is not None and not (isinstance(settings, (list, tuple)) and settings):
         raise ValueError(f"settings is {settings!r}; expected a list of at least one dict")
     spread = [one for number, row in enumerate(settings or [{}]) for one in _spread(arguments, row, number)]
-    return run_settings(
-        _labelled(spread),
-        replications=replications,
-        seed=seed,
-        experiment=experiment,
-        grain=grain,
-        executor=executor,
-        checkpoint=checkpoint,
-        progress=progress,
-        version=__version__,
-    )
+    with _pool(executor) as pool:
+        return run_settings(
+            _labelled(spread),
+            replications=replications,
+            seed=seed,
+            experiment=experiment,
+            grain=grain,
+            executor=pool,
+            checkpoint=checkpoint,
+            progress=progress,
+            version=__version__,
+        )
+
+
+@contextmanager
+def _pool(executor: Executor | str | None) -> Iterator[Executor | str | None]:
+    """Give the executor, or one on the cluster whose scheduler's address it is."""
+    if not (isinstance(executor, str) and "://" in executor):
+        yield executor
+        return
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise ValueError(
+            f"executor is {executor!r}, the address of a dask scheduler, but dask is not installed; expected "
+            "'pip install -e .[cluster]' before, or 'threads'"
+        ) from None
+    with Client(executor) as client:
+        yield client.get_executor()
 
 
 def _spread(arguments: Mapping[str, Any], row: Mapping[str, Any], number: int) -> Iterator[Setting]:

@@ -101,7 +101,10 @@ def committed() -> dict[str, pd.DataFrame]:
     tested = pd.concat([*munmap, predicted_munmap_kept_back().assign(table="munmap_by_processes")])
     tables = {
         "exit_storms": (pd.concat(storms), ["table", *CELL, "split", "metric"]),
-        "munmap": (tested[tested.split.isin(["test", "kept back"])], ["table", "machine", "kernel", "procs", "mb", "arm", "split"]),
+        "munmap": (
+            tested[tested.split.isin(["test", "kept back"])],
+            ["table", "machine", "kernel", "procs", "mb", "arm", "split"],
+        ),
     }
     return {name: _stored(frame, key) for name, (frame, key) in tables.items()}
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import multiprocessing
 import re
+import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pandas as pd
@@ -79,6 +80,12 @@ def test_processes_give_the_same_frame(expected):
         same(sweep(**GRID, executor=executor), expected)
 
 
+def test_an_address_without_dask_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    with pytest.raises(ValueError, match=r"'tcp://x:8786', the address of a dask scheduler, but dask is not installed"):
+        sweep(**GRID, executor="tcp://x:8786")
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_of_dask_gives_the_same_frame(require, expected):
     require("cluster", importlib.util.find_spec("distributed"), "distributed is not installed (extra 'cluster')")
@@ -89,6 +96,7 @@ def test_a_cluster_of_dask_gives_the_same_frame(require, expected):
         Client(cluster) as client,
     ):
         same(sweep(**GRID, executor=client.get_executor()), expected)
+        same(sweep(**GRID, executor=cluster.scheduler_address), expected)
 
 
 def test_the_order_in_which_runs_end_does_not_matter(expected, monkeypatch):

@@ -202,9 +202,7 @@ class Kernel:
         def core(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
             return tuple(s if s.zram else replace(s, cost=cost(s.cost), children=core(s.children)) for s in stages)
 
-        return replace(
-            self, single=core(self.single), run=core(self.run), drain=core(self.drain), walk=cost(self.walk)
-        )
+        return replace(self, single=core(self.single), run=core(self.run), drain=core(self.drain), walk=cost(self.walk))
 
     def without_zram(self) -> Kernel:
         """Return the kernel with every zram stage taken out of a call: what is left when zram is deferred."""
