@@ -96,6 +96,8 @@ def _finish(page: BeautifulSoup, links: Mapping[str, str]) -> Body:
     for table in page.find_all("table"):
         _make_readable(page, table)
     _lead_links(page, links)
+    for heading in () if page.find("h2") else page.find_all("h3"):  # no level may be left out
+        heading.name = "h2"
     sections = []
     for number, section in enumerate(page.find_all("h2"), 1):
         section["id"] = f"section-{number}"

@@ -17,7 +17,7 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, databas
 settings.load_profile("repeatable")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def require() -> Callable[[str, Any, str], None]:
     """Skip a test whose capability is missing, or fail it where SWAPLIB_REQUIRE names the capability.
 

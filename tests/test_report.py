@@ -136,6 +136,7 @@ def test_the_texts_on_data_and_model_are_pages(real):
     assert "<h1>Measurements of process exit" in real["measurements"]
     assert "The simulator, file by file" in real["model"]
     assert "¶" not in "".join(real.values())
+    assert re.findall(r"<h2[^>]*>(.*?)</h2>", real["data"]) == ["Files", "Columns"]
 
 
 def body(*cells, links=None, tmp_path):
