@@ -14,7 +14,7 @@ import pandas as pd
 from swaplib.evidence.readers.log import regular
 
 PERCENTILES = (50, 90, 95, 99)  # as Macrobenchmark prints them
-_UNITS = {"Ms": "ms", "Us": "us", "Ns": "ns", "Kb": "kib", "Percent": "percent", "Count": ""}
+_UNITS = {"Ms": "ms", "Us": "us", "Ns": "ns", "Kb": "kib", "Mb": "mib", "Percent": "percent", "Count": ""}
 
 
 def read_macrobenchmark(path: str | Path | Mapping[str, str | Path], arm: str = "before") -> pd.DataFrame:
@@ -30,14 +30,15 @@ def read_macrobenchmark(path: str | Path | Mapping[str, str | Path], arm: str = 
     Returns
     -------
     DataFrame
-        One row a run: arm, run (from 1), metric (benchmark and metric, ``launch.timeToInitialDisplayMs``), unit,
-        better ("lower"), value. A sampled metric, as ``frameDurationCpuMs``, gives its percentiles 50, 90, 95 and 99
-        within each run. ``attrs["notes"]`` names metrics without runs, which are left out.
+        One row a run: arm, run (from 1), metric (benchmark and metric, ``launch.timeToInitialDisplayMs``; the class
+        before where two benchmarks have one name), unit, better ("lower"), value. A sampled metric, as
+        ``frameDurationCpuMs``, gives its percentiles 50, 90, 95 and 99 within each run. ``attrs["notes"]`` names metrics
+        without runs, which are left out.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file; no JSON; no benchmark with runs in it.
+        No such file; no JSON; no benchmark with runs in it; a run that is no number.
     """
     files = path if isinstance(path, Mapping) else {arm: path}
     rows: list[tuple[str, int, str, str, str, float]] = []
@@ -61,17 +62,27 @@ def _runs(path: Path, notes: list[str]) -> list[tuple[str, str, list[float]]]:
     if not isinstance(benchmarks, list):
         raise ValueError(f"{path.name} has no list 'benchmarks'; expected what AndroidX Macrobenchmark writes")
     found: list[tuple[str, str, list[float]]] = []
-    for benchmark in benchmarks:
-        title = str(benchmark.get("name", "benchmark"))
+    names = [str(benchmark.get("name", "benchmark")) for benchmark in benchmarks]
+    for benchmark, title in zip(benchmarks, names, strict=True):
+        if names.count(title) > 1:
+            title = f"{str(benchmark.get('className', '')).rpartition('.')[2]}.{title}"
         for metric, result in {**benchmark.get("metrics", {}), **benchmark.get("sampledMetrics", {})}.items():
             runs = result.get("runs", []) if isinstance(result, dict) else []
             if not runs:
                 notes.append(f"{path.name}: {title}.{metric} has no runs")
             elif all(isinstance(run, list) for run in runs):
-                found += _percentiles(f"{title}.{metric}", _unit(metric), runs)
+                sampled = [_numbers(f"{path.name}: {title}.{metric}, run {n}", run) for n, run in enumerate(runs, 1)]
+                found += _percentiles(f"{title}.{metric}", _unit(metric), sampled)
             else:
-                found.append((f"{title}.{metric}", _unit(metric), [float(run) for run in runs]))
+                found.append((f"{title}.{metric}", _unit(metric), _numbers(f"{path.name}: {title}.{metric}", runs)))
     return found
+
+
+def _numbers(where: str, values: list[Any]) -> list[float]:
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, int | float) or not np.isfinite(value):
+            raise ValueError(f"{where}, run {number} is {value!r}; expected a number")
+    return [float(value) for value in values]
 
 
 def _percentiles(metric: str, unit: str, runs: list[Any]) -> list[tuple[str, str, list[float]]]:
@@ -80,5 +91,5 @@ def _percentiles(metric: str, unit: str, runs: list[Any]) -> list[tuple[str, str
 
 
 def _unit(metric: str) -> str:
-    found = re.search(r"(Ms|Us|Ns|Kb|Percent|Count)$", metric)
+    found = re.search(f"({'|'.join(_UNITS)})$", metric)
     return _UNITS[found[1]] if found else ""

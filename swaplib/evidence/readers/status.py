@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from swaplib.evidence.readers.log import Tally, lines_of, regular
+from swaplib.evidence.readers.log import Tally, decoded, lines_of, regular
 
 _FIELDS = {
     "VmRSS": "vmrss_kib",
@@ -18,8 +19,8 @@ _FIELDS = {
     "VmSwap": "vmswap_kib",
 }
 COLUMNS = ("app", "label", "minutes", *_FIELDS.values(), "swap_ratio_percent", "pid")
-_LINE = re.compile(r"(?P<name>\w+):\s*(?P<value>.*)$")
-_MINUTES = re.compile(r"(\d+(?:\.\d+)?)\s*_?min", re.I)
+_LINE = re.compile(r"(?:\S*status:\s*)?(?P<name>\w+):\s*(?P<value>.*)$")  # `grep` puts the file's name before
+_MINUTES = re.compile(r"(\d+(?:\.\d+)?)\s*_?-?min", re.I)
 
 
 def read_status(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
@@ -28,8 +29,9 @@ def read_status(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     Parameters
     ----------
     paths
-        A file, a folder (its files by name), or several files. A file may hold several snapshots one after another;
-        its name without ending is their label, and a label like ``bg_10min`` gives the minutes.
+        A file, a folder (its files by name, those of folders in it too), a pattern such as ``"snapshots/*.txt"``, or
+        several of these. A file may hold several snapshots one after another; its name without ending is their label,
+        and a label like ``bg_10min``, or a folder of such a name, gives the minutes.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def read_status(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     Raises
     ------
     FileNotFoundError, ValueError
-        A missing file; no file at all; no snapshot in any of them.
+        A missing file; no file at all; a pattern without a file; no snapshot in any of them.
     """
     files = _files(paths)
     rows: list[dict[str, object]] = []
@@ -66,35 +68,41 @@ def read_status(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
 
 def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    files = []
+    files: list[Path] = []
     for path in map(Path, listed):
-        files += sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [regular(path)]
+        if path.is_dir():
+            files += sorted(p for p in path.rglob("*") if p.is_file())
+        elif glob.has_magic(str(path)) and not path.exists():
+            start = Path(path.anchor)
+            files += sorted(p for p in start.glob(str(path.relative_to(start))) if p.is_file())
+        else:
+            files.append(regular(path))
     if not files:
         raise ValueError("there is no snapshot to read; expected files with the text of /proc/PID/status")
     return files
 
 
 def _snapshots(tally: Tally) -> list[dict[str, object]]:
-    label = tally.path.name.removesuffix(".gz").removesuffix(".txt")
-    minutes = _MINUTES.search(label)
+    """Return one row a process that has memory: what stands between one Name and the next."""
+    label = re.sub(r"(\.(gz|txt|log|status))+$", "", tally.path.name)
+    minutes = _MINUTES.search(label) or _MINUTES.search(tally.path.parent.name)
     rows: list[dict[str, object]] = []
     row: dict[str, object] = {}
-    for text in lines_of(tally):
+    for line in lines_of(tally):
+        text = decoded(line)
         found = _LINE.match(text.strip())
-        name = found["name"] if found else ""
-        if name == "Name" and found:
-            row = {"app": found["value"].strip(), "label": label}
-            row["minutes"] = float(minutes[1]) if minutes else float("nan")
-        elif name == "Pid" and found and found["value"].strip().isdigit():
-            row["pid"] = int(found["value"])
-        elif name in _FIELDS and found:
-            kib = re.fullmatch(r"(\d{1,15})\s*kB", found["value"].strip())
-            if kib is None:
-                tally.miss(text)
-                continue
-            if name == "VmRSS":
+        name, value = (found["name"], found["value"].strip()) if found else ("", "")
+        kib = re.fullmatch(r"(\d{1,15})\s*kB", value) if name in _FIELDS else None
+        if name == "Name":
+            row = {"app": value, "label": label, "minutes": float(minutes[1]) if minutes else float("nan")}
+        elif name == "Pid" and value.isdigit():
+            row["pid"] = int(value)
+        elif kib:
+            if not row.keys() & _FIELDS.values():
                 rows.append(row)
             row[_FIELDS[name]] = float(kib[1])
+        elif name in _FIELDS:
+            tally.miss(text)
         else:
             tally.other += 1
     return rows

@@ -8,21 +8,32 @@ import pandas as pd
 from swaplib.model.storm import Storm
 
 KIB_PER_PAGE = 4
+SAME_DEATH_S = 30.0
 _SWAP = ("swap_kib", "vmswap_kib")
 _PRESENT = ("rss_anon_kib", "rss_kib", "vmrss_kib")
 
 
-def to_storm(frame: pd.DataFrame, name: str = "observed", sharing: int = 8, size_classes: int = 100) -> Storm:
+def to_storm(
+    frame: pd.DataFrame,
+    name: str = "observed",
+    sharing: int = 8,
+    size_classes: int = 100,
+    *,
+    burst_s: float | None = None,
+) -> Storm:
     """Build a storm from what `read_lmkd`, `read_oom` or `read_status` returned.
 
     Parameters
     ----------
     frame
-        Its rows die; of an OOM table only the victims. Rows that do not say how much was in swap are left out.
+        Its rows die; of an OOM table only the victims. Rows that do not say how much was in swap are left out, and of
+        several rows on one process within half a minute the later ones.
     name
         The storm's name.
     sharing, size_classes
         As in `Storm`; a phone with many apps by default (assumed).
+    burst_s
+        Take only the largest burst: kills of which each follows the one before within so many seconds. None takes all.
 
     Returns
     -------
@@ -34,7 +45,7 @@ def to_storm(frame: pd.DataFrame, name: str = "observed", sharing: int = 8, size
     Raises
     ------
     ValueError
-        No column or no row says how much was in swap.
+        No column or no row says how much was in swap, or `burst_s` is no positive number.
     """
     if "killed" in frame:
         frame = frame[frame.killed.astype(bool)]
@@ -44,6 +55,14 @@ def to_storm(frame: pd.DataFrame, name: str = "observed", sharing: int = 8, size
     frame = frame[frame[swap].notna()]
     if frame.empty:
         raise ValueError(f"no row of the frame has a value in '{swap}'; a storm needs the memory in swap")
+    if "time_s" in frame and "pid" in frame:
+        frame = frame.sort_values("time_s", kind="stable")
+        again = frame.groupby("pid").time_s.diff()
+        frame = frame[~(again <= SAME_DEATH_S)]
+    if burst_s is not None:
+        if not burst_s > 0:
+            raise ValueError(f"burst_s is {burst_s}; expected a positive number of seconds")
+        frame = _largest_burst(frame, burst_s)
     anonymous = next((c for c in _PRESENT if c in frame and frame[c].notna().any()), None)
     present = _pages(frame[anonymous]) if anonymous else [0]
     file = [0]
@@ -61,6 +80,15 @@ def to_storm(frame: pd.DataFrame, name: str = "observed", sharing: int = 8, size
         sharing=sharing,
         size_classes=size_classes,
     )
+
+
+def _largest_burst(frame: pd.DataFrame, burst_s: float) -> pd.DataFrame:
+    """Return the rows of the burst with most kills, the first of these; all rows where there are no times."""
+    timed = frame[frame.time_s.notna()] if "time_s" in frame else frame.head(0)
+    if timed.empty:
+        return frame
+    burst = (timed.time_s.diff() > burst_s).cumsum()
+    return timed[burst == burst.value_counts(sort=False).idxmax()]
 
 
 def _pages(kib: pd.Series) -> list[int]:
