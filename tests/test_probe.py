@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -55,20 +56,86 @@ def test_options_and_command_line_say_the_same():
     assert vars(parser.parse_args(arguments_of(asked))) == vars(asked)
 
 
+@pytest.mark.parametrize(("layout", "note"), [("runs16", ""), ("random", "runs of 16 entries")])
+def test_runs_that_are_not_what_was_asked_for_are_noted(layout, note):
+    cell = {"procs": 2, "mb": 1, "swap_frac": 1.0, "order": layout}
+    assert probe_core.doubts(cell, 512, 32) == note
+    assert "only 12 of 512 pages" in probe_core.doubts(cell, 12, 0)
+
+
+def test_slots_are_read_from_the_page_map(tmp_path, monkeypatch):
+    def words(*slots):
+        return b"".join((1 << 62 | slot << 5 if slot is not None else 1 << 63).to_bytes(8, "little") for slot in slots)
+
+    file = tmp_path / "pagemap"
+    real = open
+    monkeypatch.setattr(
+        "builtins.open", lambda path, *a, **k: real(file if path == "/proc/self/pagemap" else path, *a, **k)
+    )
+    file.write_bytes(words(8, 9, None, 10, 20, 21))
+    assert probe_core.look(0, 6) == (5, 1, 3)
+    file.write_bytes(words(0, 0, None))
+    assert probe_core.look(0, 3) == (2, 1, "")
+
+
+def test_the_cpus_are_told_in_groups(tmp_path, monkeypatch):
+    for cpu, (capacity, node) in enumerate([("327", 0), ("327", 0), ("1024", 1)]):
+        (tmp_path / f"cpu{cpu}" / f"node{node}").mkdir(parents=True)
+        (tmp_path / f"cpu{cpu}" / "cpu_capacity").write_text(capacity + "\n")
+    monkeypatch.setattr(probe_core, "CPU", f"{tmp_path}/cpu%d/")
+    assert probe_core.topology([0, 1, 2]) == "2x327@0/0 1x1024@1/1"
+
+
+def folios(tmp_path, **sizes):
+    for name, on in {"": sizes.pop("all", "madvise"), **sizes}.items():
+        folder = tmp_path / name.replace("kib", "hugepages-") if name else tmp_path
+        folder = folder.with_name(folder.name + "kB") if name else folder
+        folder.mkdir(exist_ok=True)
+        (folder / "enabled").write_text(f"always [{on}] never")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ({"kib64": "madvise", "kib2048": "never"}, ""),
+        ({"kib64": "inherit", "kib2048": "never"}, ""),
+        ({"kib64": "never", "kib2048": "never"}, "echo madvise > .*hugepages-64kB/enabled"),
+        ({"kib64": "madvise", "kib2048": "inherit"}, "echo never > .*hugepages-2048kB/enabled"),
+        ({}, "no folios of 64 KiB"),
+    ],
+)
+def test_folios_of_64_kib_are_refused_where_they_would_not_come(tmp_path, monkeypatch, sizes, says):
+    folios(tmp_path, **sizes)
+    monkeypatch.setattr(probe_core, "FOLIOS", f"{tmp_path}/")
+    found = probe_core.folios_lacking({"swap_frac": 1.0, "order": "runs16"})
+    assert len(found) == bool(says)
+    assert re.search(says, "".join(found))
+
+
 @pytest.mark.parametrize("changes", [{"processes": [0]}, {"mb": [0]}, {"swap_share": [1.5]}, {"repetitions": 0}])
 def test_an_impossible_plan_is_refused(changes):
     with pytest.raises(probe_core.ProbeError, match="whole numbers from 1"):
         probe_core.plan(options(**changes))
 
 
-def test_more_memory_than_there_is_is_refused_before_anything_starts():
+@pytest.mark.parametrize("swap_kib", [0, 1 << 20])
+def test_more_memory_than_there_is_is_refused_before_anything_starts(monkeypatch, swap_kib):
+    monkeypatch.setattr(probe_core, "memory_kib", lambda field: swap_kib if field.startswith("Swap") else 1 << 24)
     missing = probe_core.missing(probe_core.plan(options(mb=[1 << 24], swap_share=[0.0])))
-    assert "MiB of memory" in missing[0]
+    assert len(missing) == 2  # one and two processes
+    assert all("MiB of memory" in what for what in missing)
 
 
 def test_without_swap_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(probe_core, "memory_kib", lambda field: 0 if field.startswith("Swap") else 1 << 30)
-    assert "--setup-zram 2G" in probe_core.missing(probe_core.plan(options()))[0]
+    (missing,) = probe_core.missing(probe_core.plan(options()))
+    assert "--setup-zram 2G" in missing
+
+
+def test_too_little_swap_is_named(monkeypatch):
+    monkeypatch.setattr(probe_core, "memory_kib", lambda field: 8192 if field.startswith("Swap") else 1 << 30)
+    (missing,) = probe_core.missing(probe_core.plan(options()))
+    assert "2 processes of 8 MB need 16 MiB of free swap and there are 8" in missing
 
 
 def test_the_core_runs_alone_in_an_empty_folder(tmp_path):
@@ -131,6 +198,56 @@ def test_everything_is_taken_back_after_an_error(places, calls):
     assert not places.owner.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_everything_is_taken_back_when_it_is_told_to_end(places, calls, number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), zram.zram_swap(1 << 20, places=places):
+        signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+    assert (places.blocks / "zram0" / "reset").read_text() == "1"
+    assert not places.owner.exists()
+
+
+def owned(places, **changes):
+    """Write the owner file of a run that was killed."""
+    owner = {"pid": 1 << 30, "started": "long ago", "device": "zram0", "added": False, "bytes": 4096, "before": []}
+    places.owner.write_text(json.dumps(owner | changes))
+
+
+def test_a_device_that_was_added_but_not_yet_written_down_is_found(places, calls):
+    places.control.mkdir()
+    (places.control / "hot_remove").write_text("")
+    (places.blocks / "zram1").mkdir()
+    (places.blocks / "zram1" / "disksize").write_text("0")
+    owned(places, device=None, before=["zram0"])
+    assert zram.clean_up(places)
+    assert (places.control / "hot_remove").read_text() == "1"
+
+
+def test_the_device_of_a_run_that_goes_on_is_not_taken_away(places, calls):
+    with zram.zram_swap(1 << 20, places=places):
+        owner = json.loads(places.owner.read_text())
+        parent = {"pid": os.getppid(), "started": zram._started(os.getppid())}
+        places.owner.write_text(json.dumps(owner | parent))
+        with pytest.raises(probe_core.ProbeError, match="wait for it"):
+            zram.clean_up(places)
+        with pytest.raises(probe_core.ProbeError, match="wait for it"), zram.zram_swap(1 << 20, places=places):
+            pass
+    assert places.owner.exists()
+
+
+def test_a_later_process_with_the_number_of_a_killed_one_does_not_count(places, calls):
+    owned(places, pid=os.getpid())
+    assert "--cleanup" in zram.left_behind(places)
+
+
+def test_an_owner_file_that_is_a_link_is_not_written_through(places, calls, tmp_path):
+    places.owner.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(probe_core.ProbeError, match="another run"), zram.zram_swap(1 << 20, places=places):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -138,6 +255,7 @@ def test_everything_is_taken_back_after_an_error(places, calls):
         (lambda p: (p.blocks / "zram0" / "disksize").write_text("4096"), "zram0 is in use"),
         (lambda p: shutil.rmtree(p.blocks / "zram0"), "modprobe zram"),
         (lambda p: p.owner.write_text("{"), "not readable"),
+        (lambda p: owned(p, device="../sda"), "not readable"),
     ],
 )
 def test_what_stands_in_the_way_is_named_and_left_as_it_is(places, calls, spoil, says):
@@ -148,7 +266,7 @@ def test_what_stands_in_the_way_is_named_and_left_as_it_is(places, calls, spoil,
 
 
 def test_a_device_that_is_not_ours_any_more_is_left_alone(places, calls):
-    places.owner.write_text(json.dumps({"pid": 1 << 30, "device": "zram0", "added": False, "bytes": 4096}))
+    owned(places)
     (places.blocks / "zram0" / "disksize").write_text("8192")
     assert "--cleanup" in zram.left_behind(places)
     with pytest.raises(probe_core.ProbeError, match="left alone"):

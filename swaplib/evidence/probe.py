@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import tempfile
@@ -107,8 +106,8 @@ def arguments_of(options: Namespace) -> list[str]:
 
 
 def _run_core(arguments: Sequence[str], quiet: bool) -> None:
-    command = [sys.executable, str(Path(probe_core.__file__)), *arguments]
-    core = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(Path(probe_core.__file__)), "--end-with-parent", *arguments]
+    core = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     said = ""
     try:
         assert core.stderr is not None
@@ -118,7 +117,7 @@ def _run_core(arguments: Sequence[str], quiet: bool) -> None:
         core.wait()
     finally:
         if core.poll() is None:
-            core.send_signal(signal.SIGINT)
+            core.terminate()
             try:
                 core.wait(timeout=20)
             except subprocess.TimeoutExpired:

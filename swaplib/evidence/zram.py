@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ from typing import Any
 
 from swaplib.evidence.probe_core import ProbeError, memory_kib
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -27,7 +32,7 @@ class Places:
     control: Path = Path("/sys/class/zram-control")
     swaps: Path = Path("/proc/swaps")
     devices: Path = Path("/dev")
-    owner: Path = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / "swaplib-zram.json"
+    owner: Path = (Path("/run") if Path("/run").is_dir() else Path(tempfile.gettempdir())) / "swaplib-zram.json"
 
 
 def size_bytes(text: str) -> int:
@@ -53,24 +58,59 @@ def zram_swap(size: int, *, force: bool = False, places: Places | None = None) -
         No rights, no device, other swap without `force`, too little memory, or a device that another run left or has.
     """
     places = places or Places()
+    size = -(-size // 65536) * 65536  # whole pages, whatever their size
     _refuse(size, force, places)
-    places.owner.write_text(json.dumps({"pid": os.getpid(), "device": None, "added": False, "bytes": size}))
+    with _until_cleaned():
+        try:
+            before = sorted(path.name for path in places.blocks.glob("zram*"))
+            record = {"pid": os.getpid(), "started": _started(os.getpid()), "bytes": size, "before": before}
+            _write(places.owner, {**record, "device": None, "added": False}, first=True)
+            name, added = _take(places)
+            _write(places.owner, {**record, "device": name, "added": added})
+            device = places.devices / name
+            (places.blocks / name / "disksize").write_text(str(size))
+            _call("mkswap", str(device))
+            _call("swapon", "--priority", "32767", str(device))
+            yield device
+        finally:
+            _no_more_signals()
+            if (_owner(places) or {}).get("pid") == os.getpid():
+                clean_up(places)
+
+
+@contextmanager
+def _until_cleaned() -> Iterator[None]:
+    """Let a request to end raise, so that what was set up is removed; afterwards signals do what they did before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        _no_more_signals()
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, stop)
     try:
-        name, added = _take(places)
-        places.owner.write_text(json.dumps({"pid": os.getpid(), "device": name, "added": added, "bytes": size}))
-        device = places.devices / name
-        (places.blocks / name / "disksize").write_text(str(size))
-        _call("mkswap", str(device))
-        _call("swapon", "--priority", "32767", str(device))
-        yield device
+        yield
     finally:
-        clean_up(places)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _no_more_signals() -> None:
+    """Let nothing interrupt the removal."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def left_behind(places: Places | None = None) -> str:
     """Say which device a killed run left behind; empty when there is none."""
     owner = _owner(places or Places())
-    if owner is None or _is_alive(int(owner["pid"])):
+    if owner is None or _is_alive(owner):
         return ""
     return (
         f"a run that was killed left {owner['device'] or 'an owner file'} behind; `swaplib probe --cleanup` removes it"
@@ -83,13 +123,20 @@ def clean_up(places: Places | None = None) -> bool:
     Raises
     ------
     ProbeError
-        The device is another's by now, or memory does not suffice to take its pages back.
+        It belongs to a run that goes on, the device is another's by now, or memory does not suffice to take its pages
+        back.
     """
     places = places or Places()
     owner = _owner(places)
     if owner is None:
         return False
-    name = owner["device"]
+    if owner["pid"] != os.getpid() and _is_alive(owner):
+        raise ProbeError(f"process {owner['pid']} is measuring with {owner['device']}; wait for it, or end it")
+    if os.geteuid() == 0 and places.owner.stat().st_uid:
+        raise ProbeError(f"{places.owner} was not written by root; remove it after a look at /proc/swaps")
+    name, added = owner["device"], owner["added"]
+    if not name:  # it ended between taking a device and writing down which
+        name, added = _unnamed(places, owner["before"]), True
     if name:
         disksize = places.blocks / str(name) / "disksize"
         size = int(disksize.read_text()) if disksize.exists() else 0
@@ -106,18 +153,25 @@ def clean_up(places: Places | None = None) -> bool:
                 )
             _call("swapoff", str(places.devices / str(name)))
         if size:
-            (places.blocks / str(name) / "reset").write_text("1")
-        if owner["added"]:
-            (places.control / "hot_remove").write_text(str(name).removeprefix("zram"))
+            _tell(places.blocks / str(name) / "reset", "1")
+        if added:
+            _tell(places.control / "hot_remove", str(name).removeprefix("zram"))
     places.owner.unlink()
     return True
+
+
+def _unnamed(places: Places, before: list[str]) -> str | None:
+    """Return the one zram device that is new and unused; None when there is none or more than one."""
+    new = [path for path in places.blocks.glob("zram*") if path.name not in before]
+    unused = [path.name for path in new if (path / "disksize").read_text().strip() == "0"]
+    return unused[0] if len(new) == len(unused) == 1 else None
 
 
 def _refuse(size: int, force: bool, places: Places) -> None:
     owner = _owner(places)
     if owner is not None:
         raise ProbeError(
-            left_behind(places) or f"process {owner['pid']} is measuring with {owner['device']}; wait for it"
+            left_behind(places) or f"process {owner['pid']} is measuring with {owner['device']}; wait for it, or end it"
         )
     if not os.access(places.blocks, os.W_OK) and os.geteuid() != 0:
         raise ProbeError("setting up zram needs root; run the same command with sudo")
@@ -151,13 +205,56 @@ def _owner(places: Places) -> dict[str, Any] | None:
         return None
     try:
         owner = json.loads(places.owner.read_text())
-        return {name: owner[name] for name in ("pid", "device", "added", "bytes")}
+        if owner["device"] and not re.fullmatch(r"zram\d+", owner["device"]):
+            raise ValueError
+        unsaid = {"started": "", "before": [path.name for path in places.blocks.glob("zram*")]}
+        return {**unsaid, **{name: owner[name] for name in ("pid", "device", "added", "bytes")}, **owner}
     except (ValueError, KeyError, TypeError):
         raise ProbeError(f"{places.owner} is not readable; remove it after a look at /proc/swaps") from None
 
 
-def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def _write(path: Path, owner: dict[str, Any], *, first: bool = False) -> None:
+    """Write the owner file, whole or not at all, through no link; the first time only where there is none."""
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    with new.open("x", encoding="utf-8") as file:
+        json.dump(owner, file)
+    try:
+        if first:
+            path.hardlink_to(new)
+        else:
+            new.replace(path)
+    except FileExistsError:
+        raise ProbeError(f"another run has just begun, see {path}; wait for it") from None
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _tell(switch: Path, text: str) -> None:
+    """Write to a file of /sys, again for two seconds where somebody, as udev, is still looking at the device."""
+    for attempt in range(20):
+        try:
+            switch.write_text(text)
+        except OSError as error:
+            if error.errno != errno.EBUSY or attempt == 19:
+                raise ProbeError(f"{switch}: {error.strerror}; run `swaplib probe --cleanup` later") from None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in ticks since the boot; empty when there is no such process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return boot + " " + Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _is_alive(owner: dict[str, Any]) -> bool:
+    """Tell whether the process that owns the device still runs: the same process, not a later one with its number."""
+    started = _started(int(owner["pid"]))
+    return bool(started) and owner["started"] in ("", started)
 
 
 def _active(places: Places) -> dict[str, int]:
@@ -167,6 +264,6 @@ def _active(places: Places) -> dict[str, int]:
 
 
 def _call(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
         raise ProbeError(f"{command[0]} failed: {done.stderr.strip()}")
