@@ -32,8 +32,8 @@ def read_macrobenchmark(path: str | Path | Mapping[str, str | Path], arm: str = 
     DataFrame
         One row a run: arm, run (from 1), metric (benchmark and metric, ``launch.timeToInitialDisplayMs``; the class
         before where two benchmarks have one name), unit, better ("lower"), value. A sampled metric, as
-        ``frameDurationCpuMs``, gives its percentiles 50, 90, 95 and 99 within each run. ``attrs["notes"]`` names metrics
-        without runs, which are left out.
+        ``frameDurationCpuMs``, gives its percentiles 50, 90, 95 and 99 within each run. ``attrs["notes"]`` names
+        metrics without runs, which are left out.
 
     Raises
     ------
