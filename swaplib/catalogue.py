@@ -90,12 +90,10 @@ _POLICIES = (
         _V3,
         name="adaptive",
         origin="this project",
-        what="queues while the backlog is small and queueing helps somebody; worker at nice 0, one a node",
+        what="no threshold: any dying process with 32 entries queues them; kworkers at nice 5, one a node",
         threshold=0,
-        only_if_useful=True,
-        backlog_entries_max=200_000,
         workers=Workers.PER_NODE,
-        worker_nice=0,
+        worker_nice=5,
     ),
 )
 
