@@ -13,6 +13,7 @@ from bs4 import BeautifulSoup, Tag
 __all__ = ["Body", "Figure", "first_figure", "notebook_body", "text_body"]
 
 _OPEN = {"parameters", "injected-parameters"}  # cells whose code is shown unfolded: what a reader may set
+_ALIGNED = re.compile(r"\S {2,}\S|^\s*[\[{(]", re.M)  # columns, or the text of a value
 _WORD = re.compile(r"^(?!NaN$|-?inf$).*[a-z]{2}", re.S)
 
 
@@ -92,6 +93,10 @@ def _finish(page: BeautifulSoup, links: Mapping[str, str]) -> Body:
     if heading := page.find("h1"):
         title = heading.get_text(" ", strip=True)
         heading.decompose()
+    for style in page.select("style[scoped]"):  # of pandas, and no browser keeps it to its own table
+        style.decompose()
+    for text in page.select(".output_text pre"):
+        text["class"] = "aligned" if _ALIGNED.search(text.get_text()) else "prose"
     _name_pictures(page)
     for table in page.find_all("table"):
         _make_readable(page, table)

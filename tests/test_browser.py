@@ -95,7 +95,7 @@ def lab(chromium, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(chromium, tmp_path_factory):
     """Write the report of the notebooks as they are stored."""
     notebooks = collection(NOTEBOOKS)
     results = Results(tmp_path_factory.mktemp("report"), notebooks)

@@ -166,6 +166,19 @@ def test_heads_of_a_table_say_whether_they_are_of_a_column_or_a_row_and_it_scrol
     assert made.count('<div aria-label="Table" class="scroll" role="group" tabindex="0"><table') == 2
 
 
+def test_printed_sentences_are_set_as_prose_and_aligned_columns_stay_aligned(tmp_path):
+    printed = {"It is 3.\nAnd so on.": "prose", "name  value\na     1": "aligned", "{'a': 1}": "aligned"}
+    for text, kind in printed.items():
+        cell = nbformat.v4.new_code_cell("print()", outputs=[nbformat.v4.new_output("stream", text=text)])
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "07_x.ipynb")
+        made = notebook_body(tmp_path / "07_x.ipynb", tmp_path, {}).html
+        assert f'<pre class="{kind}">{text.splitlines()[0]}' in made
+
+
+def test_the_style_that_pandas_writes_beside_one_table_does_not_reach_the_others(tmp_path):
+    assert "<style" not in body(("frame", pd.DataFrame({"n": [1]})._repr_html_()), tmp_path=tmp_path).html
+
+
 def test_sections_are_listed_in_order_and_can_be_reached(tmp_path):
     made = body("# 07 · Title\n\nText", "## One & two", "## One & two", tmp_path=tmp_path)
     assert isinstance(made, Body)
