@@ -161,6 +161,7 @@ def _run(options: argparse.Namespace) -> int:
 def _regenerate(options: argparse.Namespace) -> int:
     chosen = select(options.names, [*collection(), *explorers()])
     failed = []
+    seconds = {}
 
     from swaplib.execution import Execution, execute, replace_text
 
@@ -169,12 +170,13 @@ def _regenerate(options: argparse.Namespace) -> int:
             failed.append(execution.notebook.name)
         else:
             replace_text(execution.notebook.path, execution.output)
+            seconds[execution.notebook.name] = execution.duration_s
         _report_line(execution)
 
     execute(chosen, {notebook.name: {} for notebook in chosen}, finished, options.jobs)
     from swaplib.readme import refresh_readme
 
-    for path in refresh_readme():
+    for path in refresh_readme(seconds):
         _say(f"made anew: {_shown(path)}")
     if failed:
         print(f"swaplib: left as they were: {', '.join(sorted(failed))}", file=sys.stderr)

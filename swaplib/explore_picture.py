@@ -1,6 +1,6 @@
 """The picture of `plot_timeline` as an SVG text, which is drawn in a few milliseconds while a slider moves.
 
-What is shown is decided in `swaplib.analysis.timeline`: lanes, lines, marks, colours and title. Here they are placed.
+What is shown is decided in `swaplib.analysis.shown`: lanes, lines, marks and words. Here they are placed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from PIL import Image
 
 from swaplib.analysis.cpu_time import ACTIVITIES
 from swaplib.analysis.headline import finding, setting, span
+from swaplib.analysis.shown import Shown, lane_pixels, lanes_of, marks_of, memory, shown, spread_out
 from swaplib.analysis.style import ACTIVITY_COLOURS, INK, MUTED, PAPER
-from swaplib.analysis.timeline import _ends, _image, _lanes, _look, _memory, _Run, _spread
 from swaplib.sim.outcome import Outcome
 
 __all__ = ["picture"]
@@ -44,7 +44,7 @@ def picture(outcomes: Sequence[Outcome]) -> str:
         An ``<svg>`` whose height does not depend on what the runs did, with the finding as its title.
     """
     end = max(1, *(int(outcome.world.system[0].now) for outcome in outcomes))
-    runs = _look(outcomes, end)
+    runs = shown(outcomes, end)
     words = finding(outcomes)
     lines = textwrap.wrap(words, 100)
     top = TOP + 17 * max(0, len(lines) - 2)
@@ -63,7 +63,7 @@ def picture(outcomes: Sequence[Outcome]) -> str:
         parts += [*_draw_lanes(run, top, end), *_draw_bar(run, top), *_draw_marks(run, top, end)]
         top += LANES
     waits = [(run, run.waiting, f"{span(run.spin_ns)} of CPU time") for run in runs]
-    left = [(run, run.backlog / 1e3, _memory(run.peak)) for run in runs]
+    left = [(run, run.backlog / 1e3, memory(run.peak)) for run in runs]
     for title, values in (("CPUs that wait for a lock", waits), ("thousand entries that wait for another task", left)):
         top += ABOVE
         parts += [_text(LEFT, top - 6, title), *_draw_lines(values, top, end)]
@@ -72,12 +72,12 @@ def picture(outcomes: Sequence[Outcome]) -> str:
     return "".join(parts)
 
 
-def _draw_lanes(run: _Run, top: float, end: int) -> Iterator[str]:
-    names, lane_of = _lanes(run.outcome)
+def _draw_lanes(run: Shown, top: float, end: int) -> Iterator[str]:
+    names, lane_of = lanes_of(run.outcome)
     by_lane = np.stack([run.columns[:, lane_of == lane].sum(axis=1) for lane in range(len(names))], axis=1)
     height = LANES // len(names)
     gap = max(1, height // 8)
-    pixels = _image(by_lane / np.maximum(1, by_lane.sum(axis=0)), height - gap, gap)
+    pixels = lane_pixels(by_lane / np.maximum(1, by_lane.sum(axis=0)), height - gap, gap)
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "png", compress_level=1)
     address = base64.b64encode(data.getvalue()).decode()
@@ -96,7 +96,7 @@ def _draw_lanes(run: _Run, top: float, end: int) -> Iterator[str]:
         yield _text(LEFT + WIDTH * run.end / end + 6, top + LANES / 2, words, colour="#666")
 
 
-def _draw_bar(run: _Run, top: float) -> Iterator[str]:
+def _draw_bar(run: Shown, top: float) -> Iterator[str]:
     """Draw the run's CPU time as one bar beside the lanes, each part named with its CPU time."""
     x, above, total_ns = LEFT + WIDTH + 12, np.cumsum(run.shares), int(run.outcome.world.time.sum())
     for i in np.flatnonzero(run.shares):
@@ -104,9 +104,9 @@ def _draw_bar(run: _Run, top: float) -> Iterator[str]:
         colour = ACTIVITY_COLOURS[list(ACTIVITIES)[i]]
         yield f'<rect x="{x}" y="{y:.1f}" width="16" height="{LANES * run.shares[i]:.1f}" fill="{colour}"/>'
     yield f'<rect x="{x}" y="{top}" width="16" height="{LANES}" fill="none" stroke="{MUTED}" stroke-width="0.6"/>'
-    shown = np.flatnonzero(run.shares >= 0.01)
-    middles = [float(above[i] - run.shares[i] / 2) for i in shown]
-    for i, middle, place in zip(shown, middles, _spread(middles, 14 / LANES), strict=True):
+    visible = np.flatnonzero(run.shares >= 0.01)
+    middles = [float(above[i] - run.shares[i] / 2) for i in visible]
+    for i, middle, place in zip(visible, middles, spread_out(middles, 14 / LANES), strict=True):
         activity = list(ACTIVITIES)[i]
         y = top + LANES * (1 - place)
         yield _line(x + 16, top + LANES * (1 - middle), x + 24, y, MUTED, 0.6)
@@ -114,10 +114,10 @@ def _draw_bar(run: _Run, top: float) -> Iterator[str]:
         yield _text(x + 28, y + 4, words, bold=activity == "waiting for locks")
 
 
-def _draw_marks(run: _Run, top: float, end: int) -> Iterator[str]:
+def _draw_marks(run: Shown, top: float, end: int) -> Iterator[str]:
     """Mark when the foreground's phases were done, or the last exit where there is none; labels do not meet."""
     taken: list[tuple[float, float]] = []
-    marks = _ends(run.outcome)
+    marks = marks_of(run.outcome)
     for at, words in reversed(marks):
         is_last = not taken
         x, length = WIDTH * at / end, LETTER * len(words) + 4
@@ -130,7 +130,7 @@ def _draw_marks(run: _Run, top: float, end: int) -> Iterator[str]:
                 break
 
 
-def _draw_lines(lines: Sequence[tuple[_Run, np.ndarray, str]], top: float, end: int) -> Iterator[str]:
+def _draw_lines(lines: Sequence[tuple[Shown, np.ndarray, str]], top: float, end: int) -> Iterator[str]:
     """Draw a line a run over a filled shape, named at the right, the greatest first."""
     most = max(1.0, 1.05 * max(float(values.max()) for _, values, _ in lines))
     base = top + LINES

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swaplib.answers import findings
-from swaplib.notebooks import collection, collection_folder
+from swaplib.evidence.datasets import load
+from swaplib.notebooks import collection, collection_folder, explorers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,18 +18,24 @@ if TYPE_CHECKING:
 
 FIGURE = "figures/overview.svg"
 TABLE = "figures/overview.csv"
+RUN_TIMES = "figures/run_times.csv"
 
 
-def refresh_readme() -> list[Path]:
+def refresh_readme(seconds: Mapping[str, float] | None = None) -> list[Path]:
     """Make README.md, its figure and the table behind the figure anew; return the files that changed.
 
-    A collection without a README that carries our markers is left alone.
+    A collection without a README that carries our markers is left alone. `seconds` that every notebook took, by name,
+    become the run times of the index.
     """
     notebooks = collection_folder()
     readme = notebooks.parent / "README.md"
     if not readme.is_file() or "made by `swaplib regenerate`" not in readme.read_text(encoding="utf-8"):
         return []
     changed = []
+    if seconds and set(seconds) >= {notebook.name for notebook in collection()}:
+        times = "".join(f"{name},{round(took)}\n" for name, took in sorted(seconds.items()))
+        (notebooks / RUN_TIMES).write_text("notebook,seconds\n" + times, encoding="utf-8")
+        changed.append(notebooks / RUN_TIMES)
     text = refresh(readme.read_text(encoding="utf-8"))
     if text != readme.read_text(encoding="utf-8"):
         readme.write_text(text, encoding="utf-8")
@@ -88,19 +96,28 @@ def refresh(text: str) -> str:
 
 
 def findings_table() -> str:
-    """Return every finding as a Markdown table: question, answer, notebook."""
-    rows = ["| question | answer | notebook |", "|---|---|---|"]
+    """Return every finding as a Markdown table: question, verdict, notebook; the thread's questions come first."""
+    asked = load("mail/questions").set_index("question").text
+    own = {notebook.name: notebook.question for notebook in collection()}
+    rows = []
     for row in findings().itertuples():
-        answer = f"**{_cell(str(row.verdict))}**: {_cell(str(row.sentence))}"
-        rows.append(f"| {row.question} | {answer} | [{row.notebook}](notebooks/{row.notebook}.ipynb) |")
-    return "\n".join(rows)
+        number = str(row.question)
+        question = f"{number}: {asked[number]}" if number in asked.index else own[str(row.notebook)]
+        link = f"[{str(row.notebook)[:2]}](notebooks/{row.notebook}.ipynb)"
+        line = f"| {_cell(question)} | **{_cell(str(row.verdict))}** | {link} |"
+        rows.append((number not in asked.index, int(number[1:]) if number in asked.index else 0, line))
+    table = [line for *_, line in sorted(rows, key=lambda row: row[:2])]
+    return "\n".join(["| question | answer | notebook |", "|---|---|---|", *table])
 
 
 def notebooks_table() -> str:
-    """Return the notebooks as a Markdown table: name and question."""
-    rows = ["| notebook | question |", "|---|---|"]
-    for notebook in collection():
-        rows.append(f"| [{notebook.name}](notebooks/{notebook.path.name}) | {_cell(notebook.question)} |")
+    """Return the notebooks as a Markdown table: name, question, and the seconds that it took once."""
+    times = collection_folder() / RUN_TIMES
+    took = dict(line.split(",") for line in times.read_text(encoding="utf-8").split()) if times.is_file() else {}
+    rows = ["| notebook | question | seconds |", "|---|---|--:|"]
+    for notebook in [*collection(), *explorers()]:
+        link = f"[{notebook.name}](notebooks/{notebook.path.relative_to(collection_folder()).as_posix()})"
+        rows.append(f"| {link} | {_cell(notebook.question)} | {took.get(notebook.name, '')} |")
     return "\n".join(rows)
 
 

@@ -9,6 +9,7 @@ import nbformat
 import papermill
 import pytest
 
+import swaplib
 from swaplib.answers import MIME, findings, findings_in
 from swaplib.execution import clean, execute
 from swaplib.notebooks import collection
@@ -135,6 +136,12 @@ def test_the_answer_changes_when_a_parameter_that_matters_is_set(notebook):
     changed = {found.question: found for found in findings_in(execution.output, notebook.name)}
     assert set(changed) == set(stored)
     assert any(changed[question].values != stored[question].values for question in stored)
+
+
+def test_each_question_of_the_thread_has_one_answer_in_the_notebook_that_is_to_give_it():
+    asked = swaplib.load("mail/questions").set_index("question").notebook
+    given = findings(FOLDER).set_index("question").notebook
+    assert given[given.index.isin(asked.index)].sort_index().to_dict() == asked.sort_index().to_dict()
 
 
 def test_no_question_is_answered_twice():

@@ -1,16 +1,19 @@
-"""README's recipes work as they stand: a policy is a row, a kernel and a machine are a file."""
+"""README's recipes work as they stand: a policy is a row, a kernel and a machine are a file, a notebook is a copy."""
 
 import re
 import shutil
 from pathlib import Path
 
+import nbformat
 import pytest
 
 import swaplib
 from swaplib import catalogue
+from swaplib.cli import main
 from swaplib.evidence.datasets import data_folder
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -39,6 +42,21 @@ def test_a_thirteenth_policy_is_the_row_that_the_readme_shows(monkeypatch):
     monkeypatch.setattr(catalogue, "_POLICIES", (*catalogue._POLICIES, policy))
     assert policy.name in set(swaplib.policies().name)
     assert run(policy=policy.name).entries_async == 3 * 2048 - run(policy=policy.name).stranded
+
+
+def test_a_notebook_is_a_copy_that_is_regenerated(monkeypatch, tmp_path, capsys):
+    book = nbformat.read(ROOT / "notebooks" / "03_gather.ipynb", as_version=4)
+    book.cells[0].source = "# 13 · Mine\n\nWhat is mine?"
+    for cell in book.cells:
+        cell.source = cell.source.replace('finding(\n    "gather"', 'finding(\n    "mine"').replace(
+            "= 366488", "= 4096"
+        )
+    nbformat.write(book, tmp_path / "13_mine.ipynb")
+    monkeypatch.setenv("SWAPLIB_NOTEBOOKS", str(tmp_path))
+    assert main(["regenerate", "13"]) == 0
+    (found,) = swaplib.findings(tmp_path).itertuples()
+    assert (found.question, found.notebook) == ("mine", "13_mine")
+    assert "4 MiB" in found.sentence
 
 
 def test_a_kernel_is_one_file_and_a_stage_of_it_may_cost_something_else(own_data):
