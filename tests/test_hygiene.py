@@ -24,7 +24,13 @@ MATTERS = {
     "01_patch_tables": {"app": "com.netease.sky.vivo"},
     "02_significance": {"test": "welch"},
     "03_gather": {"page_kib": 16},
+    "04_entry_cost": {"processes": 16},
     "05_validation": {"split": "tune"},
+    "06_camera_launch": {"kernel": "6.18", "draws": 20},
+    "07_threshold": {"kernel": "6.18"},
+    "08_kworkers": {"processes": 32},
+    "10_side_effects": {"processes": 6},
+    "11_sensitivity": {"trajectories": 2, "replications": 1, "sobol": "none"},
 }
 
 ABSOLUTE = re.compile(r"(?<![\w.:/~])/(?:home|root|tmp|usr|var|opt|mnt|srv|work|Users|private)/\w|\b[A-Z]:\\\w")
