@@ -55,8 +55,9 @@ def probe(
     -------
     DataFrame
         One row a storm, with the columns of data/measured/exit_storm_6.18_2cpu.csv that can be measured from outside
-        (NaN where this machine hides one), and how, content, order (when among all), cpu_model, swap_device,
-        compressor, governor. Times in microseconds. `swaplib.measured_cells` takes it.
+        (NaN where this machine hides one), and how, content, order (when among all), cpu_model, cpus (see
+        `swaplib.template`), swap_device, compressor, governor, note (how the memory was not laid out as asked for).
+        Times in microseconds. `swaplib.measured_cells` takes it.
 
     Raises
     ------

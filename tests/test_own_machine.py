@@ -1,0 +1,62 @@
+"""Notebook 12 on evidence of one's own: a CSV of another machine, a log of kills, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_calibrate import LAB, SYNC, write_csv
+
+import swaplib
+from swaplib.analysis.machine_file import with_cpus
+from swaplib.analysis.storms import predict
+from swaplib.answers import findings_in
+from swaplib.execution import execute
+from swaplib.notebooks import collection
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+(NOTEBOOK,) = [notebook for notebook in collection(FOLDER) if notebook.name == "12_your_machine"]
+
+
+def run(**parameters):
+    """Execute the notebook and return its finding, or the error."""
+    ended = []
+    execute([NOTEBOOK], {NOTEBOOK.name: {"replications": 2, **parameters}}, ended.append)
+    (execution,) = ended
+    return execution.error or vars(findings_in(execution.output, NOTEBOOK.name)[0])
+
+
+def test_a_csv_with_one_and_two_processes_is_answered_with_four_and_eight(tmp_path):
+    truth, kernel = with_cpus(LAB, 4).but(cpu_cost_permille=600, transfer_local_ns=70), swaplib.kernel("6.12")
+    write_csv(tmp_path / "runs.csv", truth, kernel, "6.12.63-generic", noise=0.05)
+    rows = pd.read_csv(tmp_path / "runs.csv")
+    rows[rows.procs <= 2].to_csv(tmp_path / "runs.csv", index=False)
+    found = run(source=str(tmp_path / "runs.csv"), write_to=str(tmp_path / "mine.toml"))
+    cells = swaplib.measured_cells(rows, ["exit_cpu_ms", "last_exit_ms"])
+    cells = cells[(cells.procs > 2) & (cells.swap_frac == 1) & (cells.layout_run == 1)]
+    expected = predict(cells, truth, kernel, SYNC)
+    said = [found["values"][f"predicted_{cell.metric}_{cell.procs}"] for cell in expected.itertuples()]
+    assert np.allclose(said, expected.predicted, rtol=0.15)
+    assert "no others were measured" in found["sentence"]
+    assert swaplib.machine(str(tmp_path / "mine.toml")).cpus == 4
+
+
+def test_a_log_of_kills_is_answered_with_a_policy(tmp_path):
+    head = "11-24 10:00:01.{:03} 612 612 I lmkd: "
+    kill = "Kill 'a{0}' ({0}), uid 1, oom_score_adj 900 to free 100000kB rss, 300000kB swap; reason: x\n"
+    (tmp_path / "log.txt").write_text("".join(head.format(10 * i) + kill.format(i) for i in range(12)))
+    found = run(source=str(tmp_path / "log.txt"))
+    assert found["sentence"].startswith("When 12 processes with 293 MiB in swap each die on phone-8gb, Linux 6.11")
+    assert found["values"]["recommended"] in set(swaplib.policies().name)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"source": "nowhere.csv"}, "no file and no table of data/ 'nowhere.csv'; expected"),
+        ({"source": "measured/exit_storm_instructions"}, "several kernels"),
+        ({"kernel": "5.4"}, "parameter 'kernel' is '5.4'"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_one_sentence(parameters, says):
+    assert says in run(**parameters)
