@@ -172,6 +172,13 @@ def test_rows_of_several_machines_are_refused(column, values):
         swaplib.template(frame)
 
 
+def test_a_template_gets_as_many_cpus_as_the_cells_were_measured_on():
+    cells = own_measurements(with_cpus(LAB, 4)).assign(smp=4)
+    fit = calibrate(cells[cells.procs < 4], LAB, KERNEL, SYNC, starts=1)
+    assert fit.machine.cpus == 4
+    assert calibrate(cells.assign(smp=0), LAB, KERNEL, SYNC, ["transfer_local_ns"], starts=1).machine.cpus == 2
+
+
 def test_rows_of_several_kernels_are_refused():
     with pytest.raises(ValueError, match=r"several kernels \(6.1, 6.18\)"):
         swaplib.generation(pd.DataFrame({"kernel": ["6.1.9", "6.18.2", "6.18.3"]}))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
+from swaplib.analysis.machine_file import with_cpus
 from swaplib.analysis.storms import predict
 from swaplib.model.checks import at_least, one_of
 from swaplib.model.kernel import COST_PARTS, Kernel
@@ -132,7 +133,8 @@ def calibrate(
     cells
         As `swaplib.measured_cells` returns them. Cells of split ``test`` are refused.
     machine, kernel, sync, v3
-        Where to begin, and the policies of cells without and with patch v3.
+        Where to begin, and the policies of cells without and with patch v3. A machine with other than the cells' number
+        of CPUs (column smp; 0 does not say) gets as many equal ones.
     parameters
         Numbers of the machine (`swaplib.model.machine.NUMBERS`, positive), or parts of the kernel's costs, which are
         multiplied (``entry_cpu_ps`` ... ``run_memory_ps``, ``page``, ``folio``; ``calls`` for all parts of a call and
@@ -168,6 +170,9 @@ def calibrate(
             prior.pop(WALL)  # wall times alone carry the costs
         parameters = list(prior)
     _check(cells, machine, parameters, starts, noise, is_free=prior is None)
+    cpus = set(cells.smp) if "smp" in cells else {0}
+    if len(cpus) == 1 and (count := int(cpus.pop())) > 0:
+        machine = with_cpus(machine, count)
     problem = _Problem(cells, machine, kernel, sync, v3, tuple(parameters), prior, noise, seed)
     low, high = problem.start - FARTHEST, problem.start + FARTHEST
     sampler = stats.qmc.LatinHypercube(len(parameters), seed=seed)
