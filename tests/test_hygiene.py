@@ -29,6 +29,7 @@ MATTERS = {
     "06_camera_launch": {"kernel": "6.18", "draws": 20},
     "07_threshold": {"kernel": "6.18"},
     "08_kworkers": {"processes": 32},
+    "09_alternatives": {"processes": 6, "replications": 2},
     "10_side_effects": {"processes": 6},
     "11_sensitivity": {"trajectories": 2, "replications": 1, "sobol": "none"},
 }
