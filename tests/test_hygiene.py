@@ -32,6 +32,7 @@ MATTERS = {
     "09_alternatives": {"processes": 6, "replications": 2},
     "10_side_effects": {"processes": 6},
     "11_sensitivity": {"trajectories": 2, "replications": 1, "sobol": "none"},
+    "12_your_machine": {"fit_processes": 1},
 }
 
 ABSOLUTE = re.compile(r"(?<![\w.:/~])/(?:home|root|tmp|usr|var|opt|mnt|srv|work|Users|private)/\w|\b[A-Z]:\\\w")
