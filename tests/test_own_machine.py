@@ -15,6 +15,7 @@ from swaplib.execution import execute
 from swaplib.notebooks import collection
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
+SECOND = Path(__file__).parent / "vectors" / "second_machine.csv"
 (NOTEBOOK,) = [notebook for notebook in collection(FOLDER) if notebook.name == "12_your_machine"]
 
 
@@ -39,6 +40,24 @@ def test_a_csv_with_one_and_two_processes_is_answered_with_four_and_eight(tmp_pa
     assert np.allclose(said, expected.predicted, rtol=0.15)
     assert "no others were measured" in found["sentence"]
     assert swaplib.machine(str(tmp_path / "mine.toml")).cpus == 4
+
+
+def test_the_second_machine_that_was_measured_is_predicted_from_one_and_two_processes():
+    """What the probe wrote on two CPUs whose cache lines cost 17 times those of data/measured: its exits do not scale.
+
+    One process takes half the time of each of two, and present pages half of what they take in the template.
+    """
+    rows = swaplib.read_measurements(SECOND)
+    cells = swaplib.measured_cells(rows, ["exit_cpu_ms", "last_exit_ms", "swap_back_ms"])
+    fit = swaplib.calibrate(cells[cells.procs <= 2])
+    more = fit.predict(cells[cells.procs > 2])
+    error = (more.predicted / more.measured - 1).abs()
+    assert error.groupby([more.procs, more.metric]).median().max() < 0.1
+    assert error[more.metric == "exit_cpu_ms"].max() < 0.2
+    assert error.max() < 0.3
+    table = fit.parameters.set_index("parameter")
+    assert table.identified[["transfer_local_ns", "present", "wall"]].all()
+    assert table.value.transfer_local_ns > 5 * table.start.transfer_local_ns
 
 
 def test_a_log_of_kills_is_answered_with_a_policy(tmp_path):

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import optimize, stats
 
 from swaplib.analysis.machine_file import with_cpus
-from swaplib.analysis.storms import predict
+from swaplib.analysis.storms import CELL, predict
 from swaplib.model.checks import at_least, one_of
 from swaplib.model.kernel import COST_PARTS, Kernel
 from swaplib.model.machine import NUMBERS, Machine
@@ -53,6 +53,8 @@ NOISE: Mapping[str, tuple[float, float]] = {
     "last_exit_ms": (0.25, 0.08),
     "swap_back_ms": (0.40, 0.20),
 }
+SHAPES = 0.08  # relative standard deviation of what the model misses, between storms that differ in more than processes
+_SHAPE = [*(name for name in CELL if name != "procs"), "metric"]
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,17 @@ class Fit:
     def predict(self, cells: pd.DataFrame) -> pd.DataFrame:
         """Return other cells of the same machine with a column predicted (ms).
 
-        As `swaplib.predict` on the fitted machine and kernel; wall times are multiplied by what those of the fit were.
+        As `swaplib.predict` on the fitted machine and kernel, with two corrections that only the cells know: wall times
+        are as many times longer as those of the fit were, and what the fit misses of a storm's CPU time at the most
+        processes stays missed at other numbers of them, as far as it is more than the noise of a median.
         """
         wall = dict(zip(self.parameters.parameter, self.parameters.value, strict=True)).get(WALL, 1.0)
+        most = self.cells[self.cells.metric == CPU_TIME].sort_values("procs").drop_duplicates(_SHAPE, keep="last")
+        noise = NOISE[CPU_TIME][0] ** 2 / np.maximum(1, most.n if "n" in most else 1)
+        missed = most[_SHAPE].assign(missed=(1 + most.error) ** -(SHAPES**2 / (SHAPES**2 + noise)))
         frame = self._problem.predict(cells, self.machine, self.kernel)
-        return frame.assign(predicted=frame.predicted * np.where(frame.metric == CPU_TIME, 1.0, wall))
+        factor = frame[_SHAPE].merge(missed, "left", _SHAPE).missed.fillna(1.0).to_numpy()
+        return frame.assign(predicted=frame.predicted * np.where(frame.metric == CPU_TIME, factor, wall))
 
     @property
     def median_error(self) -> float:
