@@ -14,6 +14,7 @@ __all__ = ["Body", "Figure", "first_figure", "notebook_body", "text_body"]
 
 _OPEN = {"parameters", "injected-parameters"}  # cells whose code is shown unfolded: what a reader may set
 _ALIGNED = re.compile(r"\S {2,}\S|^\s*[\[{(]", re.M)  # columns, or the text of a value
+_SHORT = 20  # characters: a name, which no hyphen may break
 _WORD = re.compile(r"^(?!NaN$|-?inf$).*[a-z]{2}", re.S)
 
 
@@ -153,7 +154,7 @@ def _align_words(table: Tag) -> None:
         cells = row.find_all(["td", "th"])
         for i, cell in enumerate(cells):
             if len(cells) - i in words or (cell.name == "th" and (i < indices or not row.find_parent("thead"))):
-                cell["class"] = "text"
+                cell["class"] = "text short" if len(cell.get_text()) <= _SHORT else "text"
 
 
 def _lead_links(page: BeautifulSoup, links: Mapping[str, str]) -> None:

@@ -156,8 +156,15 @@ def body(*cells, links=None, tmp_path):
 def test_columns_of_words_their_heads_and_the_index_are_marked_and_columns_of_numbers_are_not(tmp_path):
     frame = pd.DataFrame({"n": [1, 2], "verdict": ["equal", "x"], "share": [0.5, None]}, index=["first", "second"])
     made = body(("frame", frame.rename_axis("place").to_html()), tmp_path=tmp_path).html
-    marked = re.findall(r'<t[hd] class="text"[^>]*>([^<]*)<', made)
+    marked = re.findall(r'<t[hd] class="text[^>]*>([^<]*)<', made)
     assert [word for word in marked if word] == ["verdict", "place", "first", "equal", "second", "x"]
+
+
+def test_names_in_a_table_are_not_broken_at_a_hyphen_and_sentences_may_be(tmp_path):
+    frame = pd.DataFrame({"what": ["gathers as v3 does, then frees"]}, index=["slot-cache-async"])
+    made = body(("frame", frame.to_html()), tmp_path=tmp_path).html
+    assert '<th class="text short" scope="row">slot-cache-async<' in made
+    assert '<td class="text">gathers' in made
 
 
 def test_heads_of_a_table_say_whether_they_are_of_a_column_or_a_row_and_it_scrolls_by_itself(tmp_path):
