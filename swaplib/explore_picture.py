@@ -19,7 +19,7 @@ from PIL import Image
 from swaplib.analysis.cpu_time import ACTIVITIES
 from swaplib.analysis.headline import finding, setting, span
 from swaplib.analysis.shown import Shown, lane_pixels, lanes_of, marks_of, memory, shown, spread_out
-from swaplib.analysis.style import ACTIVITY_COLOURS, INK, MUTED, PAPER
+from swaplib.analysis.style import ACTIVITY_COLOURS, INK, MUTED, PAPER, SOFT
 from swaplib.sim.outcome import Outcome
 
 __all__ = ["picture"]
@@ -56,10 +56,10 @@ def picture(outcomes: Sequence[Outcome]) -> str:
         'border-radius: 6px">'
     ]
     parts += [_text(10, 20 + 17 * i, line, size=14, bold=True) for i, line in enumerate(lines)]
-    parts.append(_text(10, 20 + 17 * len(lines), setting(outcomes), colour="#666"))
+    parts.append(_text(10, 20 + 17 * len(lines), setting(outcomes), colour=SOFT))
     for run in runs:
         top += ABOVE
-        parts += [_text(LEFT, top - 20, run.name, colour=run.line[0], size=13, bold=True)]
+        parts.append(_text(LEFT, top - 20, run.name, colour=run.line[0], size=13, bold=True))
         parts += [*_draw_lanes(run, top, end), *_draw_bar(run, top), *_draw_marks(run, top, end)]
         top += LANES
     waits = [(run, run.waiting, f"{span(run.spin_ns)} of CPU time") for run in runs]
@@ -93,7 +93,7 @@ def _draw_lanes(run: Shown, top: float, end: int) -> Iterator[str]:
         yield _text(LEFT - 66, top + LANES / 2 + 4, "CPU")
     if run.end < 0.9 * end:
         words = "cut off" if run.outcome.timed_out else "storm over"
-        yield _text(LEFT + WIDTH * run.end / end + 6, top + LANES / 2, words, colour="#666")
+        yield _text(LEFT + WIDTH * run.end / end + 6, top + LANES / 2, words, colour=SOFT)
 
 
 def _draw_bar(run: Shown, top: float) -> Iterator[str]:

@@ -170,6 +170,7 @@ def test_lanes_are_cpus_on_a_phone_and_nodes_on_a_big_server(draw):
         ("camera", ["sync"]),
         ("whole-camera", ["sync", "async-v3"]),
         ("whole-camera", ["sync", "async-v3", "adaptive"]),
+        ("whole-camera", ["slot-cache-async", "adaptive"]),
         ("whole-camera", ["reaper"]),
         ("late-camera", ["sync", "async-list"]),
         ("cut-off", ["sync", "async-v3"]),

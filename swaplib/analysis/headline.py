@@ -41,7 +41,7 @@ def finding(outcomes: Sequence[Outcome]) -> str:
 
 
 def setting(outcomes: Sequence[Outcome]) -> str:
-    """Say what the runs have in common: storm, machine, kernel."""
+    """Say what the runs have in common: that they are simulated, storm, machine, kernel."""
     first = outcomes[0]
     processes = first.df_processes()
     said = {
@@ -49,7 +49,9 @@ def setting(outcomes: Sequence[Outcome]) -> str:
         "machine": f"{first.machine.name} with {first.machine.cpus} CPU{'s' * (first.machine.cpus > 1)}",
         "kernel": f"kernel {first.kernel.name}",
     }
-    return "; ".join(text for what, text in said.items() if len({getattr(o, what).name for o in outcomes}) == 1)
+    return "simulated: " + "; ".join(
+        text for what, text in said.items() if len({getattr(o, what).name for o in outcomes}) == 1
+    )
 
 
 def distinct_names(outcomes: Sequence[Outcome]) -> list[str]:

@@ -10,6 +10,7 @@ import seaborn as sns
 
 INK = "#222222"
 MUTED = "#8a8a8a"
+SOFT = "#666666"  # small words that stand back: dark enough to read
 PAPER = "#ffffff"
 
 # The colour-blind safe palette of Okabe and Ito (https://jfly.uni-koeln.de/color/).

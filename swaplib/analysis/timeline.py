@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from swaplib.analysis.cpu_time import ACTIVITIES, timeline_table
 from swaplib.analysis.headline import finding, setting, span
 from swaplib.analysis.shown import MOST_LANES, Floats, Shown, lane_pixels, lanes_of, marks_of, memory, shown, spread_out
-from swaplib.analysis.style import ACTIVITY_COLOURS, INK, MUTED
+from swaplib.analysis.style import ACTIVITY_COLOURS, INK, MUTED, SOFT
 from swaplib.sim.outcome import Outcome
 
 __all__ = ["plot_timeline", "timeline_table"]
@@ -61,8 +61,7 @@ def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
         _draw_bar(ax, run.shares, int(run.outcome.world.time.sum()))
         _mark_ends(ax, run, end, per_unit)
         if len(runs) > 1:
-            lift = 1 + 0.24 / _inches(ax)[1]
-            ax.text(0, lift, run.name, transform=ax.transAxes, color=run.line[0], weight="bold", fontsize=11)
+            _name(ax, run)
     waits = [(run, run.waiting, f"{span(run.spin_ns)} of CPU time") for run in runs]
     _draw_lines(lines[0], "CPUs that wait for a lock", waits, per_unit)
     if has_backlog:
@@ -77,7 +76,7 @@ def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
     height = figure.bbox.height / figure.dpi
     figure.text(0.012, 1 - 0.07 / height, title, va="top", weight="bold", fontsize=12, linespacing=1.15)
     below = 1 - (0.13 + 0.2 * (title.count("\n") + 1)) / height
-    figure.text(0.012, below, setting(outcomes), va="top", color=MUTED, fontsize=SMALL + 0.5)
+    figure.text(0.012, below, setting(outcomes), va="top", color=SOFT, fontsize=SMALL + 0.5)
     return figure
 
 
@@ -105,6 +104,15 @@ def _panels(
     return figure, axes[: len(runs)], axes[len(runs) :]
 
 
+def _name(ax: Axes, run: Shown) -> None:
+    """Name a run above its lanes, and say what its policy does."""
+    lift = 1 + 0.24 / _inches(ax)[1]
+    name = ax.text(0, lift, run.name, transform=ax.transAxes, color=run.line[0], weight="bold", fontsize=11)
+    if run.name == run.outcome.policy.name:
+        beside: dict[str, Any] = {"xycoords": name, "xytext": (7, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(run.outcome.policy.what, (1, 0.45), color=SOFT, fontsize=SMALL, **beside)
+
+
 def _draw_lanes(ax: Axes, run: Shown, end: int, per_unit: float) -> None:
     names, lane_of = lanes_of(run.outcome)
     by_lane = np.stack([run.columns[:, lane_of == lane].sum(axis=1) for lane in range(len(names))], axis=1)
@@ -118,7 +126,7 @@ def _draw_lanes(ax: Axes, run: Shown, end: int, per_unit: float) -> None:
         ax.set_ylabel("CPU")
     if run.end < 0.9 * end:
         words = "cut off" if run.outcome.timed_out else "storm over"
-        ax.text((run.end + 0.01 * end) / per_unit, len(names) / 2, words, color=MUTED, fontsize=SMALL, va="center")
+        ax.text((run.end + 0.01 * end) / per_unit, len(names) / 2, words, color=SOFT, fontsize=SMALL, va="center")
 
 
 def _draw_bar(ax: Axes, shares: Floats, total_ns: int) -> None:
