@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,7 +54,9 @@ def read_source(source: str | Path, kernel: str = "", setup_zram: str = "") -> p
     """
     text = str(source)
     if text == PROBE:
-        return _of_kind(STORMS, probe(setup_zram=setup_zram or None))
+        with tempfile.TemporaryDirectory() as folder:
+            probe(out=Path(folder) / "probe.csv", setup_zram=setup_zram or None)
+            return _of_kind(STORMS, read_measurements(Path(folder) / "probe.csv"))
     tables = list(datasets().name)
     if text in tables:
         return _table(text, kernel)

@@ -96,8 +96,13 @@ def test_a_table_of_data_without_storms_is_refused(source):
 
 def test_this_machine_is_measured_only_when_asked(monkeypatch):
     asked = []
-    monkeypatch.setattr(sources, "probe", lambda **options: asked.append(options) or swaplib.load("mail/claims"))
+
+    def probe(out, setup_zram):
+        asked.append(setup_zram)
+        out.write_text(CSV)
+
+    monkeypatch.setattr(sources, "probe", probe)
     swaplib.read_source("mail/process_memory")
     assert asked == []
-    swaplib.read_source("probe", setup_zram="1G")
-    assert asked == [{"setup_zram": "1G"}]
+    assert swaplib.read_source("probe", setup_zram="1G").attrs["kind"] == "storms"
+    assert asked == ["1G"]
