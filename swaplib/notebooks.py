@@ -152,23 +152,9 @@ def collection(folder: Path | None = None) -> list[Notebook]:
 
 
 def explorers(folder: Path | None = None) -> list[Notebook]:
-    """List the notebooks for exploring: their widgets answer while a kernel runs, so no report shows them.
+    """List the notebooks for exploring as `collection` lists the others: they stand in its folder ``explore``.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        The collection's own folder without it; they stand in its folder ``explore``.
-
-    Returns
-    -------
-    list of Notebook
-
-    Raises
-    ------
-    UsageError
-        If a file is no notebook.
-    FileNotFoundError
-        If there is no folder of notebooks.
+    Their widgets answer while a kernel runs, so no report shows them.
     """
     return _describe_all((folder or collection_folder()) / "explore")
 

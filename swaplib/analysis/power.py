@@ -82,48 +82,42 @@ def power(difference: float, sd_base: float, sd_arm: float, n_base: int, n_arm: 
     return _power(abs(difference) / math.sqrt(var_a + var_b), welch_df(var_a, n_arm, var_b, n_base), alpha)
 
 
-def detectable_difference(
-    sd_base: float, sd_arm: float, n_base: int, n_arm: int, *, alpha: float = ALPHA, wanted: float = POWER
-) -> float:
-    """Return the least true difference that these runs see with the wanted power; NaN with fewer than two an arm."""
+def detectable_difference(sd_base: float, sd_arm: float, n_base: int, n_arm: int, *, alpha: float = ALPHA) -> float:
+    """Return the least true difference that these runs see four times in five; NaN with fewer than two an arm."""
     if min(n_base, n_arm) < 2:
         return math.nan
     var_b, var_a = sd_base**2 / n_base, sd_arm**2 / n_arm
     if var_a + var_b == 0:
         return 0.0
     df = welch_df(var_a, n_arm, var_b, n_base)
-    return math.sqrt(var_a + var_b) * _needed(df, alpha, wanted)
+    return math.sqrt(var_a + var_b) * _needed(df, alpha)
 
 
-def runs_needed(
-    difference: float, sd_base: float, sd_arm: float, *, alpha: float = ALPHA, wanted: float = POWER
-) -> float:
-    """Return the runs an arm that see this difference with the wanted power; NaN above a million, or for none.
+def runs_needed(difference: float, sd_base: float, sd_arm: float, *, alpha: float = ALPHA) -> float:
+    """Return the runs an arm that see this difference four times in five; NaN above a million, or for none.
 
     An observed difference that was found significant is on average greater than the true one, so plan for more.
     """
     if not (difference and math.isfinite(sd_base + sd_arm)):
         return math.nan
-    if power(difference, sd_base, sd_arm, MOST_RUNS, MOST_RUNS, alpha=alpha) < wanted:
+    if power(difference, sd_base, sd_arm, MOST_RUNS, MOST_RUNS, alpha=alpha) < POWER:
         return math.nan
     low, high = 1, MOST_RUNS  # one run shows nothing; a million are enough
     while high - low > 1:
         middle = (low + high) // 2
-        if power(difference, sd_base, sd_arm, middle, middle, alpha=alpha) >= wanted:
+        if power(difference, sd_base, sd_arm, middle, middle, alpha=alpha) >= POWER:
             high = middle
         else:
             low = middle
     return float(high)
 
 
-def paired_detectable(sd_differences: float, n: int, *, alpha: float = ALPHA, wanted: float = POWER) -> float:
+def paired_detectable(sd_differences: float, n: int, *, alpha: float = ALPHA) -> float:
     """Return `detectable_difference` of `n` pairs whose differences vary by a standard deviation."""
-    return math.nan if n < 2 else sd_differences / math.sqrt(n) * _needed(n - 1, alpha, wanted)
+    return math.nan if n < 2 else sd_differences / math.sqrt(n) * _needed(n - 1, alpha)
 
 
-def paired_runs_needed(
-    difference: float, sd_differences: float, *, alpha: float = ALPHA, wanted: float = POWER
-) -> float:
+def paired_runs_needed(difference: float, sd_differences: float, *, alpha: float = ALPHA) -> float:
     """Return `runs_needed` in pairs."""
     if not (difference and math.isfinite(sd_differences)):
         return math.nan
@@ -132,7 +126,7 @@ def paired_runs_needed(
     low, high = 1, MOST_RUNS
     while high - low > 1:
         middle = (low + high) // 2
-        enough = _power(abs(difference) / sd_differences * math.sqrt(middle), middle - 1, alpha) >= wanted
+        enough = _power(abs(difference) / sd_differences * math.sqrt(middle), middle - 1, alpha) >= POWER
         low, high = (low, middle) if enough else (middle, high)
     return float(high) if high < MOST_RUNS else math.nan
 
@@ -147,12 +141,12 @@ def _power(noncentrality: float, df: float, alpha: float) -> float:
     return sum(limit if math.isnan(part) else part for part, limit in zip(parts, limits, strict=True))
 
 
-def _needed(df: float, alpha: float, wanted: float) -> float:
-    """Return the noncentrality that gives the wanted power."""
+def _needed(df: float, alpha: float) -> float:
+    """Return the noncentrality that gives the power."""
     most = 4.0
-    while _power(most, df, alpha) < wanted:
+    while _power(most, df, alpha) < POWER:
         most *= 2
-    return float(optimize.brentq(lambda x: _power(x, df, alpha) - wanted, 0.0, most))
+    return float(optimize.brentq(lambda x: _power(x, df, alpha) - POWER, 0.0, most))
 
 
 def _noncentrality(t: float, df: float, share: float) -> float:

@@ -286,8 +286,8 @@ def _scale(*arrays: Floats) -> float:
     return max(float(np.abs(values).max()) for values in arrays)
 
 
-def _varies(values: Floats, scale: float | None = None) -> bool:
-    return float(np.ptp(values)) > 1e-12 * (_scale(values) if scale is None else scale)
+def _varies(values: Floats) -> bool:
+    return float(np.ptp(values)) > 1e-12 * _scale(values)
 
 
 def _as_extreme(null: Floats, observed: float, alternative: str, scale: float) -> int:
