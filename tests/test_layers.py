@@ -1,6 +1,7 @@
 """The house: layers that import downward alone, small files, a first line that says the idea."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,13 @@ def test_a_file_says_its_one_idea_in_its_first_line(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_stays_below_400_lines(path):
     assert len(path.read_text().splitlines()) < 400
+
+
+def test_the_readme_of_the_package_names_every_file_once_and_no_other():
+    text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    named = [
+        name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w/]+\.py)`", line)
+    ]
+    readers = PACKAGE / "evidence" / "readers"
+    files = [path for path in FILES if path.name != "__init__.py" and path.parent != readers]
+    assert sorted(named) == sorted(path.relative_to(PACKAGE).as_posix() for path in files)
