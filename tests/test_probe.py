@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import swaplib
+from swaplib import cli
 from swaplib.evidence import probe_core, zram
 from swaplib.evidence.probe import arguments_of
 
@@ -119,6 +120,14 @@ def test_an_impossible_plan_is_refused(changes):
 
 
 @pytest.mark.parametrize("swap_kib", [0, 1 << 20])
+def test_a_dry_run_does_not_miss_the_swap_that_it_is_told_to_set_up(capsys, monkeypatch):
+    monkeypatch.setattr(probe_core, "memory_kib", lambda field: 0 if field.startswith("Swap") else 1 << 30)
+    assert cli.main(["probe", "--dry-run", "--mb", "8"]) == 0
+    assert probe_core.NO_SWAP in capsys.readouterr().out
+    assert cli.main(["probe", "--dry-run", "--mb", "8", "--setup-zram", "64M"]) == 0
+    assert "nothing is missing" in capsys.readouterr().out
+
+
 def test_more_memory_than_there_is_is_refused_before_anything_starts(monkeypatch, swap_kib):
     monkeypatch.setattr(probe_core, "memory_kib", lambda field: swap_kib if field.startswith("Swap") else 1 << 24)
     missing = probe_core.missing(probe_core.plan(options(mb=[1 << 24], swap_share=[0.0])))
