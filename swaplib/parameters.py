@@ -86,15 +86,20 @@ def _problems(name: str, value: Any, spec: Any) -> list[str]:
     if not isinstance(spec, Each):
         if _fits(value, spec):
             return []
-        hint = " (it was read as a number: quote it)" if isinstance(spec, list) and str(value) in spec else ""
-        return [f"parameter {name!r} is {value!r}; expected {expected}{hint}"]
+        return [f"parameter {name!r} is {value!r}; expected {expected}{_hint(value, spec)}"]
     if not isinstance(value, list) or not value:
         return [f"parameter {name!r} is {value!r}; expected {expected}"]
     return [
-        f"parameter {name!r}, item {position} is {item!r}; expected {_expectation(spec.spec)}"
+        f"parameter {name!r}, item {position} is {item!r}; expected {_expectation(spec.spec)}{_hint(item, spec.spec)}"
         for position, item in enumerate(value, start=1)
         if not _fits(item, spec.spec)
     ]
+
+
+def _hint(value: Any, spec: Any) -> str:
+    """Help where a text such as 6.18 arrived as a number."""
+    wanted = isinstance(spec, list) and str(value) in spec
+    return " (it was read as a number: quote it; for papermill take -r instead of -p)" if wanted else ""
 
 
 def _fits(value: Any, spec: Any) -> bool:

@@ -95,3 +95,14 @@ def test_what_is_no_specification_is_refused(spec):
         check_parameters({"x": 3}, x=spec)
     with pytest.raises(TypeError, match="is not a specification"):
         each(spec)
+
+
+def test_a_text_that_arrived_as_a_number_says_how_to_keep_it_a_text():
+    given = {"kernel": 6.18, "kernels": ["6.11", 6.18]}
+    with pytest.raises(ValueError, match="quote it") as refused:
+        check_parameters(given, kernel=["6.11", "6.18"], kernels=each(["6.11", "6.18"]))
+    assert [line.split(" is ")[0] for line in str(refused.value).splitlines()] == [
+        "parameter 'kernel'",
+        "parameter 'kernels', item 2",
+    ]
+    assert str(refused.value).count("for papermill take -r") == 2
