@@ -141,7 +141,7 @@ def storm(name: str, machine: Machine | None = None, **choices: Any) -> Storm:
     ``camera`` takes `background_permille` (600, assumed) and needs the machine for it (``phone-8gb`` by default), and
     `work_permille` and `touch_permille` (1000) of the camera's own CPU work and of the pages that it touches;
     ``lab`` takes `mb` (64), `swap_permille` (1000), `foreground` (True) and `hash_ns`, the foreground's
-    CPU work alone (3.38 ms on the measured 2-CPU machine, 19.4 ms in instructions, 6 ms emulated).
+    CPU work alone (3.38 ms on the measured 2-CPU machine, 16.8 ms in instructions, 6 ms emulated).
     """
     _known("storm", name, _STORMS)
     build: dict[str, Callable[..., Storm]] = {"camera": _camera, "lab": _lab, "munmap": _munmap, "server": _server}

@@ -1,6 +1,6 @@
 """What the model says of the cells that it was not fitted to: `python -m swaplib.predictions` writes data/predictions.
 
-The files are committed before a test cell is compared, and once for each released set of parameters.
+The files are committed once for each released set of parameters; what was known when, 05_validation logs.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import pandas as pd
 from swaplib import catalogue
 from swaplib.analysis.storms import CELL, measured_cells, predict, published_cells, with_splits
 from swaplib.evidence.datasets import data_folder
+from swaplib.fitting import TEMPLATES
 from swaplib.model.kernel import Kernel
 from swaplib.model.machine import Machine
 
 # Measured storm table: the machine it ran on, and in which unit its kernels cost.
 STORM_TABLES = {
-    "exit_storm_6.18_2cpu": ("lab-2cpu", "time"),
-    "exit_storm_6.12_patched": ("lab-2cpu-emulated", "instructions"),
-    "exit_storm_instructions": ("lab-1cpu", "instructions"),
+    "exit_storm_6.18_2cpu": TEMPLATES["native"],
+    "exit_storm_6.12_patched": TEMPLATES["mttcg"],
+    "exit_storm_instructions": TEMPLATES["icount"],
 }
 MUNMAP_TABLES = ("munmap_by_processes", "munmap_by_size", "munmap_deferred")
 MUNMAP_MACHINES = {"Raspberry Pi 4B": "rpi-4b", "i7-12700": "desktop-i7-12700", "RK3588, CPU2": "rk3588"}
