@@ -136,7 +136,9 @@ def set_up(root: Path, because: str = "") -> Path:
 
 def steps(place: Path) -> list[list[str]]:
     """Return the commands that make the environment, in order; the folder of pyproject.toml is current."""
-    base = getattr(sys, "_base_executable", None) or sys.executable  # our own may lie in the .venv to be replaced
+    base = (
+        getattr(sys, "_base_executable", None) or sys.executable
+    )  # our own may lie in the .venv to be replaced
     pip = [str(_python(place)), "-I", "-m", "pip", "install", "--progress-bar=off"]
     return [
         [base, "-I", "-m", "venv", "--prompt=swaplib", str(place)],

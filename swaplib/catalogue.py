@@ -33,7 +33,12 @@ _V3 = Policy(
 
 _POLICIES = (
     Policy("sync", "mainline", "frees while walking, as the kernel does"),
-    Policy("sync-batched", "Barry Song, bea67dcc5ee", "frees a run at a time on any kernel", grouping=Grouping.RUN),
+    Policy(
+        "sync-batched",
+        "Barry Song, bea67dcc5ee",
+        "frees a run at a time on any kernel",
+        grouping=Grouping.RUN,
+    ),
     replace(
         _V3,
         name="gather-sync",
@@ -85,7 +90,12 @@ _POLICIES = (
         pool_pages=128,  # with 64 the published timing of 256 MiB would run out of pages and be a third slower
     ),
     Policy("reaper", "process_mrelease and lmkd", "sync, with two reapers at nice -20", reapers=2),
-    Policy("present-first", "this project", "two passes: present pages first, swap entries after", present_first=True),
+    Policy(
+        "present-first",
+        "this project",
+        "two passes: present pages first, swap entries after",
+        present_first=True,
+    ),
     replace(
         _V3,
         name="adaptive",
@@ -144,7 +154,12 @@ def storm(name: str, machine: Machine | None = None, **choices: Any) -> Storm:
     CPU work alone (3.38 ms on the measured 2-CPU machine, 16.8 ms in instructions, 6 ms emulated).
     """
     _known("storm", name, _STORMS)
-    build: dict[str, Callable[..., Storm]] = {"camera": _camera, "lab": _lab, "munmap": _munmap, "server": _server}
+    build: dict[str, Callable[..., Storm]] = {
+        "camera": _camera,
+        "lab": _lab,
+        "munmap": _munmap,
+        "server": _server,
+    }
     return build[name](machine, **choices)
 
 
@@ -163,7 +178,9 @@ def kernels() -> pd.DataFrame:
     rows = []
     for name in _names("kernels"):
         k = _kernel(name)
-        rows.append((name, k.what, ", ".join(sorted(k.features)), "one" if k.ordered_single else "one a node"))
+        rows.append(
+            (name, k.what, ", ".join(sorted(k.features)), "one" if k.ordered_single else "one a node")
+        )
     return pd.DataFrame(rows, columns=["name", "what", "features", "workers"])
 
 
@@ -177,7 +194,14 @@ def policies() -> pd.DataFrame:
     rows = []
     for row in _POLICIES:
         fits = [name for name in _names("kernels") if set(row.needs) <= _kernel(name).features]
-        rows.append((row.name, row.origin, row.what, "all" if len(fits) == len(_names("kernels")) else ", ".join(fits)))
+        rows.append(
+            (
+                row.name,
+                row.origin,
+                row.what,
+                "all" if len(fits) == len(_names("kernels")) else ", ".join(fits),
+            )
+        )
     return pd.DataFrame(rows, columns=["name", "origin", "what", "kernels"])
 
 
@@ -192,7 +216,9 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
 
 @cache
 def _names(folder: str) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in (data_folder() / folder).glob("*.toml") if path.stem != "costs"))
+    return tuple(
+        sorted(path.stem for path in (data_folder() / folder).glob("*.toml") if path.stem != "costs")
+    )
 
 
 def _toml(folder: str, name: str) -> dict[str, Any]:
@@ -210,7 +236,9 @@ def _read_machine(path: Path) -> Machine:
         table = tomllib.load(file)
     missing = [key for key in ("name", "what", "preemption", "cpus", "number") if key not in table]
     if missing:
-        raise ValueError(f"{path} is no machine: it has no '{missing[0]}'; swaplib.write_machine writes such files")
+        raise ValueError(
+            f"{path} is no machine: it has no '{missing[0]}'; swaplib.write_machine writes such files"
+        )
     groups = [(group, i) for group in table["cpus"] for i in range(group["count"])]
     return Machine(
         table["name"],
@@ -241,7 +269,10 @@ def _kernel(name: str, unit: str = "time") -> Kernel:
         zone_pages=table["zone_pages"],
         ordered_single=table["ordered_single"],
         run_to_parity=table["run_to_parity"],
-        **{part: costs[part] for part in ("walk", "present", "flush", "zone", "list_push", "allocate", "compress")},
+        **{
+            part: costs[part]
+            for part in ("walk", "present", "flush", "zone", "list_push", "allocate", "compress")
+        },
     )
 
 

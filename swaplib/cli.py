@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swaplib.notebooks import FINDINGS_FROM, UsageError, assign, collection, collection_folder, explorers, select
+from swaplib.notebooks import (
+    FINDINGS_FROM,
+    UsageError,
+    assign,
+    collection,
+    collection_folder,
+    explorers,
+    select,
+)
 
 __all__ = ["main"]
 
@@ -44,7 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         if options.command == "lab":
             return _lab(passed_on)
-        commands = {"list": _list, "run": _run, "regenerate": _regenerate, "compare": _compare, "probe": _probe}
+        commands = {
+            "list": _list,
+            "run": _run,
+            "regenerate": _regenerate,
+            "compare": _compare,
+            "probe": _probe,
+        }
         return commands[options.command](options)
     except SystemExit as end:  # argparse has said why
         return end.code if isinstance(end.code, int) else MISUSED
@@ -57,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="swaplib", description="Notebooks on how swap entries should be freed.")
+    parser = argparse.ArgumentParser(
+        prog="swaplib", description="Notebooks on how swap entries should be freed."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     named = "as 01_patch_tables, or the start of it: 01; all without a name"
 
@@ -66,37 +82,68 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="execute notebooks into a folder of results with a report")
     run.add_argument("names", nargs="*", metavar="NAME", help=named)
     run.add_argument(
-        "-p", action="append", default=[], dest="parameters", metavar="NAME=VALUE", help="set a parameter; repeatable"
+        "-p",
+        action="append",
+        default=[],
+        dest="parameters",
+        metavar="NAME=VALUE",
+        help="set a parameter; repeatable",
     )
-    run.add_argument("-f", type=Path, dest="file", metavar="FILE", help="parameters in YAML, `name: value` a line")
+    run.add_argument(
+        "-f", type=Path, dest="file", metavar="FILE", help="parameters in YAML, `name: value` a line"
+    )
     run.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: results)")
     run.add_argument("--jobs", type=_positive, metavar="N", help="notebooks at once (default: one a CPU)")
     run.add_argument("--force", action="store_true", help="write into a folder that holds other files")
 
     regenerate = commands.add_parser("regenerate", help="execute notebooks in place and clean their metadata")
     regenerate.add_argument("names", nargs="*", metavar="NAME", help=named)
-    regenerate.add_argument("--jobs", type=_positive, metavar="N", help="notebooks at once (default: one a CPU)")
+    regenerate.add_argument(
+        "--jobs", type=_positive, metavar="N", help="notebooks at once (default: one a CPU)"
+    )
 
-    compare = commands.add_parser("compare", help="say of measured runs, arm by arm, whether a difference is real")
-    compare.add_argument("file", metavar="FILE", help="CSV or parquet: arm,metric,value, or a column for each arm")
-    compare.add_argument("--base", default="before", metavar="ARM", help="the arm to compare with (default: before)")
+    compare = commands.add_parser(
+        "compare", help="say of measured runs, arm by arm, whether a difference is real"
+    )
+    compare.add_argument(
+        "file", metavar="FILE", help="CSV or parquet: arm,metric,value, or a column for each arm"
+    )
+    compare.add_argument(
+        "--base", default="before", metavar="ARM", help="the arm to compare with (default: before)"
+    )
     compare.add_argument(
         "--better", choices=["lower", "higher"], help="which is better (default: as FILE says, or lower)"
     )
     compare.add_argument("--paired", action="store_true", help="run i of each arm belongs together")
     for about in ("kernel", "machine", "swap-device"):
-        compare.add_argument(f"--{about}", default="", metavar="TEXT", help="for the heading (default: as FILE says)")
+        compare.add_argument(
+            f"--{about}", default="", metavar="TEXT", help="for the heading (default: as FILE says)"
+        )
     forms = compare.add_mutually_exclusive_group()
-    for form, about in (("text", "for a mail, at most 80 columns (default)"), ("markdown", "a table"), ("json", "all")):
-        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, default="text", help=about)
+    for form, about in (
+        ("text", "for a mail, at most 80 columns (default)"),
+        ("markdown", "a table"),
+        ("json", "all"),
+    ):
+        forms.add_argument(
+            f"--{form}", dest="form", action="store_const", const=form, default="text", help=about
+        )
 
     from swaplib.evidence.probe_core import add_options
 
-    probe = add_options(commands.add_parser("probe", help="measure exits with swapped-out memory on this machine"))
-    probe.add_argument("--setup-zram", metavar="SIZE", help="as root: take a zram device of SIZE (2G) for the run")
+    probe = add_options(
+        commands.add_parser("probe", help="measure exits with swapped-out memory on this machine")
+    )
+    probe.add_argument(
+        "--setup-zram", metavar="SIZE", help="as root: take a zram device of SIZE (2G) for the run"
+    )
     probe.add_argument("--force", action="store_true", help="do so beside other swap")
-    probe.add_argument("--cleanup", action="store_true", help="remove the zram device that a killed run left behind")
-    probe.add_argument("--dry-run", action="store_true", help="show the plan and what is missing, and measure nothing")
+    probe.add_argument(
+        "--cleanup", action="store_true", help="remove the zram device that a killed run left behind"
+    )
+    probe.add_argument(
+        "--dry-run", action="store_true", help="show the plan and what is missing, and measure nothing"
+    )
 
     commands.add_parser("test", help="tests and strict nbval in one pytest run; arguments go to pytest")
     commands.add_parser("lab", help="open the notebooks in JupyterLab; what follows -- goes to jupyter lab")
@@ -121,8 +168,12 @@ def _list(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     notebooks = collection()
-    for name in sorted({Path(name).stem for name in options.names} & {notebook.name for notebook in explorers()}):
-        raise UsageError(f"{name} answers while you move its controls, and no report shows it; open it with `lab`")
+    for name in sorted(
+        {Path(name).stem for name in options.names} & {notebook.name for notebook in explorers()}
+    ):
+        raise UsageError(
+            f"{name} answers while you move its controls, and no report shows it; open it with `lab`"
+        )
     chosen = select(options.names, notebooks)
     if not chosen:
         raise UsageError(f"{collection_folder()} holds no notebooks")
@@ -153,7 +204,10 @@ def _run(options: argparse.Namespace) -> int:
     index = write_report(results, notebooks, explorers())
     _say(f"report: {_shown(index)}")
     if failed:
-        print(f"swaplib: {len(failed)} of {len(chosen)} notebooks failed: {', '.join(sorted(failed))}", file=sys.stderr)
+        print(
+            f"swaplib: {len(failed)} of {len(chosen)} notebooks failed: {', '.join(sorted(failed))}",
+            file=sys.stderr,
+        )
         return FAILED
     return FINE
 
@@ -199,7 +253,9 @@ def _probe(options: argparse.Namespace) -> int:
             for rep, cell in plan:
                 print(f"repetition {rep}: {', '.join(f'{name} {value}' for name, value in cell.items())}")
             missing = [
-                what for what in probe_core.missing(plan) if not (options.setup_zram and what == probe_core.NO_SWAP)
+                what
+                for what in probe_core.missing(plan)
+                if not (options.setup_zram and what == probe_core.NO_SWAP)
             ]
             print("\n".join(f"missing: {what}" for what in missing) or "nothing is missing")
             return FINE
@@ -239,7 +295,9 @@ def _test(arguments: list[str]) -> int:
 
     checkout = _checkout()
     options = [] if "--nbval-lax" in arguments else ["--nbval"]
-    values = {arguments[i + 1] for i, option in enumerate(arguments[:-1]) if option in ("-k", "-m", "-n", "-p")}
+    values = {
+        arguments[i + 1] for i, option in enumerate(arguments[:-1]) if option in ("-k", "-m", "-n", "-p")
+    }
     places = [a for a in arguments if a not in values and (checkout / a.split("::")[0]).exists()]
     command = [sys.executable, "-m", "pytest", *options, "-n", "auto", "--dist", "loadfile", *arguments]
     if not places:
@@ -261,7 +319,9 @@ def _checkout() -> Path:
     """Return the clone that holds package, tests and notebooks."""
     checkout = Path(__file__).resolve().parent.parent
     if not (checkout / "tests").is_dir():
-        raise UsageError("`test` needs a clone of the repository: there is no folder 'tests' beside the package")
+        raise UsageError(
+            "`test` needs a clone of the repository: there is no folder 'tests' beside the package"
+        )
     return checkout
 
 

@@ -148,7 +148,9 @@ def _engine_compiled_meanwhile() -> Iterator[None]:
     """Compile the simulator beside the first notebooks, which takes half a minute once; what is compiled is kept."""
     command = [sys.executable, "-c", "from swaplib.sim.simulate import compile_engine; compile_engine()"]
     quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, env=child_environment(), stdin=quiet, stdout=quiet, stderr=quiet) as compiling:
+    with subprocess.Popen(
+        command, env=child_environment(), stdin=quiet, stdout=quiet, stderr=quiet
+    ) as compiling:
         try:
             yield
             compiling.wait()
@@ -165,7 +167,9 @@ def _execute_wave(
     """Execute notebooks that do not wait for each other."""
     processes = _Processes()
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_execute_one, notebook, given[notebook.name], processes) for notebook in notebooks]
+        futures = [
+            pool.submit(_execute_one, notebook, given[notebook.name], processes) for notebook in notebooks
+        ]
         try:
             for future in as_completed(futures):
                 finished(future.result())
@@ -185,7 +189,11 @@ def _execute_one(notebook: Notebook, parameters: dict[str, Any], processes: _Pro
         output, problem = Path(scratch, notebook.path.name), Path(scratch, "problem.txt")
         status = processes.run(_papermill, notebook.path, output, parameters, child_environment(), problem)
         duration_s = time.perf_counter() - start
-        reason = problem.read_text(encoding="utf-8") if problem.exists() else f"its process ended with status {status}"
+        reason = (
+            problem.read_text(encoding="utf-8")
+            if problem.exists()
+            else f"its process ended with status {status}"
+        )
         if not output.exists():
             return Execution(notebook, parameters, None, f"did not start: {reason}", duration_s)
         executed = nbformat.read(output, as_version=4)
@@ -208,7 +216,12 @@ def _papermill(
 
     try:
         papermill.execute_notebook(
-            str(notebook), str(output), parameters, cwd=str(notebook.parent), progress_bar=False, log_output=False
+            str(notebook),
+            str(output),
+            parameters,
+            cwd=str(notebook.parent),
+            progress_bar=False,
+            log_output=False,
         )
     except Exception as error:
         first = (str(error).strip() or "no message").splitlines()[0]

@@ -97,14 +97,20 @@ class Setting:
     def _changes(self) -> dict[str, int]:
         """Return the choices of policy B that are not its own, among those that it uses."""
         own = catalogue.policy(self.policy_b)
-        return {name: getattr(self, name) for name in used_choices(own) if getattr(self, name) != getattr(own, name)}
+        return {
+            name: getattr(self, name)
+            for name in used_choices(own)
+            if getattr(self, name) != getattr(own, name)
+        }
 
     def _refuse(self, machine: Machine, storm: Storm) -> None:
         table = catalogue.policies().set_index("name").kernels
         for name in (self.policy_a, self.policy_b):
             served = table[name]
             if served != "all" and self.kernel not in served.split(", "):
-                raise ValueError(f"Kernel {self.kernel} cannot serve policy {name}. Choose kernel {_either(served)}.")
+                raise ValueError(
+                    f"Kernel {self.kernel} cannot serve policy {name}. Choose kernel {_either(served)}."
+                )
         if problem := _does_not_fit(storm, machine, self.seed):
             too_many = range(1, self.processes + 1)
             most = bisect_left(
@@ -137,7 +143,9 @@ class Explorer:
         self._start = {name: control.value for name, control in self.controls.items()}
         self._is_held = False
         self.picture, self.numbers, self.message, self.code = (widgets.HTML() for _ in range(4))
-        self.traces = widgets.Button(description="Write traces for Perfetto", icon="download", layout={"width": "auto"})
+        self.traces = widgets.Button(
+            description="Write traces for Perfetto", icon="download", layout={"width": "auto"}
+        )
         self.reset = widgets.Button(description="Reset", icon="undo", layout={"width": "auto"})
         self.traces.on_click(lambda _: self._write_traces())
         self.reset.on_click(lambda _: self._return())
@@ -268,11 +276,15 @@ def _file_name(outcome: Outcome) -> str:
 def _table(outcomes: tuple[Outcome, ...]) -> str:
     before, after = (outcome.summary() for outcome in outcomes)
     cell = 'style="text-align: right; padding: 0 0 0 1.2em"'
-    rows = [f'<tr><th scope="col"></th>{"".join(f"<th scope=col {cell}>{x}</th>" for x in ("A", "B", "B − A"))}</tr>']
+    rows = [
+        f'<tr><th scope="col"></th>{"".join(f"<th scope=col {cell}>{x}</th>" for x in ("A", "B", "B − A"))}</tr>'
+    ]
     for name, words in NUMBERS.items():
         values = [float(before[name]), float(after[name]), float(after[name]) - float(before[name])]
         shown = "".join(f"<td {cell}>{_number(value)}</td>" for value in values)
-        rows.append(f'<tr><th scope="row" style="text-align: left; font-weight: 400">{words}</th>{shown}</tr>')
+        rows.append(
+            f'<tr><th scope="row" style="text-align: left; font-weight: 400">{words}</th>{shown}</tr>'
+        )
     return (
         '<table style="border-collapse: collapse; font-size: 12px; line-height: 1.5; '
         'font-variant-numeric: tabular-nums">'

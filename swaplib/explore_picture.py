@@ -43,7 +43,7 @@ def picture(outcomes: Sequence[Outcome]) -> str:
     str
         An ``<svg>`` whose height does not depend on what the runs did, with the finding as its title.
     """
-    end = max(1, *(int(outcome.world.system[0].now) for outcome in outcomes))
+    end = max(1, *(outcome.end_ns for outcome in outcomes))
     runs = shown(outcomes, end)
     words = finding(outcomes)
     lines = textwrap.wrap(words, 100)
@@ -64,7 +64,10 @@ def picture(outcomes: Sequence[Outcome]) -> str:
         top += LANES
     waits = [(run, run.waiting, f"{span(run.spin_ns)} of CPU time") for run in runs]
     left = [(run, run.backlog / 1e3, memory(run.peak)) for run in runs]
-    for title, values in (("CPUs that wait for a lock", waits), ("thousand entries that wait for another task", left)):
+    for title, values in (
+        ("CPUs that wait for a lock", waits),
+        ("thousand entries that wait for another task", left),
+    ):
         top += ABOVE
         parts += [_text(LEFT, top - 6, title), *_draw_lines(values, top, end)]
         top += LINES
@@ -88,7 +91,9 @@ def _draw_lanes(run: Shown, top: float, end: int) -> Iterator[str]:
     yield f'<rect x="{LEFT}" y="{top}" width="{WIDTH}" height="{LANES}" fill="none" stroke="#e6e6e6"/>'
     for lane, name in enumerate(names):
         for row, part in enumerate(name.split("\n")):
-            yield _text(LEFT - 8, top + (lane + 0.45) * LANES / len(names) + 4 + 13 * row, part, anchor="end", size=11)
+            yield _text(
+                LEFT - 8, top + (lane + 0.45) * LANES / len(names) + 4 + 13 * row, part, anchor="end", size=11
+            )
     if run.outcome.machine.cpus == len(names):
         yield _text(LEFT - 66, top + LANES / 2 + 4, "CPU")
     if run.end < 0.9 * end:
@@ -98,7 +103,7 @@ def _draw_lanes(run: Shown, top: float, end: int) -> Iterator[str]:
 
 def _draw_bar(run: Shown, top: float) -> Iterator[str]:
     """Draw the run's CPU time as one bar beside the lanes, each part named with its CPU time."""
-    x, above, total_ns = LEFT + WIDTH + 12, np.cumsum(run.shares), int(run.outcome.world.time.sum())
+    x, above, total_ns = LEFT + WIDTH + 12, np.cumsum(run.shares), run.outcome.cpu_ns
     for i in np.flatnonzero(run.shares):
         y = top + LANES * (1 - above[i])
         colour = ACTIVITY_COLOURS[list(ACTIVITIES)[i]]
@@ -121,7 +126,9 @@ def _draw_marks(run: Shown, top: float, end: int) -> Iterator[str]:
     for at, words in reversed(marks):
         is_last = not taken
         x, length = WIDTH * at / end, LETTER * len(words) + 4
-        yield _line(LEFT + x, top - 2, LEFT + x, top + LANES, INK, 1.6 if is_last else 0.9, "" if is_last else "2 2")
+        yield _line(
+            LEFT + x, top - 2, LEFT + x, top + LANES, INK, 1.6 if is_last else 0.9, "" if is_last else "2 2"
+        )
         for start, anchor in ((x, "start"), (x - length, "end")):
             stop = start + length
             if start >= 0 and stop <= WIDTH + 40 and all(start >= b or stop <= a for a, b in taken):
@@ -165,7 +172,14 @@ def _draw_time(base: float, end: int) -> Iterator[str]:
 
 
 def _text(
-    x: float, y: float, words: str, *, anchor: str = "start", size: int = 12, bold: bool = False, colour: str = INK
+    x: float,
+    y: float,
+    words: str,
+    *,
+    anchor: str = "start",
+    size: int = 12,
+    bold: bool = False,
+    colour: str = INK,
 ) -> str:
     weight = ' font-weight="700"' if bold else ""
     where = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}"'

@@ -82,7 +82,9 @@ def generation(measured: pd.DataFrame, kernel: str | Kernel = "") -> Kernel:
         return catalogue.kernel(kernel, unit)
     names = sorted({generation_of(release) for release in measured.kernel.astype(str)})
     if len(names) > 1:
-        raise ValueError(f"the rows come from several kernels ({', '.join(names)}); name one, and take its rows")
+        raise ValueError(
+            f"the rows come from several kernels ({', '.join(names)}); name one, and take its rows"
+        )
     return catalogue.kernel(names[0], unit)
 
 
@@ -132,7 +134,9 @@ def calibrate(
     """
     choices.setdefault("v3", catalogue.policy("async-v3"))
     order = catalogue.policy(sync) if isinstance(sync, str) else sync
-    return fitted.calibrate(cells, template(cells, machine), generation(cells, kernel), order, parameters, **choices)
+    return fitted.calibrate(
+        cells, template(cells, machine), generation(cells, kernel), order, parameters, **choices
+    )
 
 
 def _template(measured: pd.DataFrame) -> tuple[str, str]:
@@ -141,12 +145,16 @@ def _template(measured: pd.DataFrame) -> tuple[str, str]:
     if unknown:
         raise ValueError(f"column accel is '{unknown[0]}'; expected one of {', '.join(TEMPLATES)}")
     if len(accel) > 1:
-        raise ValueError(f"the rows were measured in several ways ({', '.join(sorted(accel))}); take those of one")
+        raise ValueError(
+            f"the rows were measured in several ways ({', '.join(sorted(accel))}); take those of one"
+        )
     return TEMPLATES[accel.pop()]
 
 
 def _version(release: str) -> tuple[int, int]:
     found = re.match(r"\D*(\d{1,4})\.(\d{1,4})", release)
     if not found:
-        raise ValueError(f"kernel '{release}' is no release; expected something like 6.18.44, or name a kernel")
+        raise ValueError(
+            f"kernel '{release}' is no release; expected something like 6.18.44, or name a kernel"
+        )
     return int(found[1]), int(found[2])

@@ -120,7 +120,9 @@ def _pool(executor: Executor | str | None) -> Iterator[Executor | str | None]:
 def _spread(arguments: Mapping[str, Any], row: Mapping[str, Any], number: int) -> Iterator[Setting]:
     """Yield the settings of one grid, with the labels that its dict gives."""
     where = f"settings[{number}]: " if row else ""
-    labels = {name: _scalar(f"{where}label '{name}'", value) for name, value in row.items() if name not in KINDS}
+    labels = {
+        name: _scalar(f"{where}label '{name}'", value) for name, value in row.items() if name not in KINDS
+    }
     listed = {kind: _listed(where, kind, row.get(kind, arguments[kind])) for kind in KINDS}
     for machine in (_model(where, "machine", one) for one in listed["machine"]):
         models = [[_model(where, kind, one, machine) for one in listed[kind]] for kind in KINDS[1:]]
@@ -130,7 +132,9 @@ def _spread(arguments: Mapping[str, Any], row: Mapping[str, Any], number: int) -
 
 def _listed(where: str, kind: str, value: Any) -> Sequence[Any]:
     if value is None:
-        raise ValueError(f"{where}{kind} is missing; expected a name, a {_TYPES[kind].__name__}, or a list of these")
+        raise ValueError(
+            f"{where}{kind} is missing; expected a name, a {_TYPES[kind].__name__}, or a list of these"
+        )
     values = value if isinstance(value, (list, tuple)) else [value]
     if not values:
         raise ValueError(f"{where}{kind} is an empty list; expected at least one")
@@ -157,7 +161,9 @@ def _labelled(settings: list[Setting]) -> list[Setting]:
     own = list(settings[0].labels)
     for setting in settings:
         if missing := set(own) ^ set(setting.labels):
-            raise ValueError(f"label '{min(missing)}' is missing from some settings; give it to all or to none")
+            raise ValueError(
+                f"label '{min(missing)}' is missing from some settings; give it to all or to none"
+            )
     varying = [(kind, name) for kind in KINDS for name in _varying([getattr(one, kind) for one in settings])]
     labelled: list[Setting] = []
     seen = set()
@@ -169,7 +175,9 @@ def _labelled(settings: list[Setting]) -> list[Setting]:
         labels |= setting.labels
         if (key := tuple(labels.items())) in seen:
             told = ", ".join(f"{name} {value!r}" for name, value in labels.items())
-            raise ValueError(f"two settings have the same columns ({told}); give each a label or its model a name")
+            raise ValueError(
+                f"two settings have the same columns ({told}); give each a label or its model a name"
+            )
         seen.add(key)
         labelled.append(replace(setting, labels=labels))
     return labelled

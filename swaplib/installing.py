@@ -72,7 +72,10 @@ def explain(root: Path, lines: list[str]) -> str:
             "Disk quota exceeded",
         ),
         f"{root} or the temporary folder cannot be written; clone the repository to a place that can, "
-        "or install requirements.lock into an environment of your own": ("Read-only file system", "Permission denied"),
+        "or install requirements.lock into an environment of your own": (
+            "Read-only file system",
+            "Permission denied",
+        ),
         "the package index cannot be reached; connect this machine to the network, or tell pip of a proxy or mirror": (
             "NewConnectionError",
             "NameResolutionError",

@@ -17,7 +17,16 @@ from typing import Any
 
 from swaplib.parameters import check_parameters
 
-__all__ = ["Notebook", "Parameter", "UsageError", "assign", "collection", "collection_folder", "explorers", "select"]
+__all__ = [
+    "Notebook",
+    "Parameter",
+    "UsageError",
+    "assign",
+    "collection",
+    "collection_folder",
+    "explorers",
+    "select",
+]
 
 FINDINGS_FROM = "findings_from"
 """The parameter of a notebook that reads the others' findings: it runs last and is given their folder."""
@@ -91,7 +100,10 @@ class Notebook:
         cells = _read(self.path)
         try:
             with contextlib.chdir(self.path.parent):
-                exec(compile(_tagged(cells, "parameters"), f"{self.name}, cell 'parameters'", "exec"), namespace)
+                exec(
+                    compile(_tagged(cells, "parameters"), f"{self.name}, cell 'parameters'", "exec"),
+                    namespace,
+                )
                 namespace.update(given)
                 exec(compile(_tagged(cells, "check"), f"{self.name}, cell 'check'", "exec"), namespace)
             for parameter in self.parameters:
@@ -122,7 +134,9 @@ def collection_folder() -> Path:
     if folder.is_dir():
         return folder
     if said:
-        raise FileNotFoundError(f"SWAPLIB_NOTEBOOKS is {said!r}, which is not a folder; expected one with notebooks")
+        raise FileNotFoundError(
+            f"SWAPLIB_NOTEBOOKS is {said!r}, which is not a folder; expected one with notebooks"
+        )
     raise FileNotFoundError(
         "no folder 'notebooks' beside the package; run from a clone of the repository, "
         "or set SWAPLIB_NOTEBOOKS to a folder with notebooks"
@@ -182,7 +196,9 @@ def select(names: Iterable[str], notebooks: Sequence[Notebook]) -> list[Notebook
     chosen = set()
     for name in names:
         stem = Path(name).name.removesuffix(".ipynb")
-        fits = [n.name for n in notebooks if n.name == stem] or [n.name for n in notebooks if n.name.startswith(stem)]
+        fits = [n.name for n in notebooks if n.name == stem] or [
+            n.name for n in notebooks if n.name.startswith(stem)
+        ]
         if len(fits) > 1:
             raise UsageError(f"notebook {name!r} could be {' or '.join(fits)}; give more of the name")
         if not fits:
@@ -255,7 +271,9 @@ def _describe(path: Path) -> Notebook:
     asked, mark, _ = paragraph.rpartition("?")
     question = asked + mark or paragraph
     title = match[1].strip() if match else path.stem
-    return Notebook(path.stem, path, title, _plain(question), _parameters(_tagged(cells, "parameters"), path.name))
+    return Notebook(
+        path.stem, path, title, _plain(question), _parameters(_tagged(cells, "parameters"), path.name)
+    )
 
 
 def _parameters(source: str, name: str) -> tuple[Parameter, ...]:
@@ -265,7 +283,9 @@ def _parameters(source: str, name: str) -> tuple[Parameter, ...]:
         body = ast.parse(source).body
     except (SyntaxError, tokenize.TokenError) as error:
         raise UsageError(f"{name}: its cell tagged 'parameters' is not Python: {error}") from error
-    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    comments = {
+        token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
+    }
     found: list[tuple[ast.expr, str, ast.expr, str]] = []
     for line in body:
         about = comments.get(line.end_lineno or 0, "")

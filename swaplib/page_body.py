@@ -57,7 +57,9 @@ def notebook_body(path: Path, folder: Path, links: Mapping[str, str]) -> Body:
     ]
     html, _ = _exporter().from_notebook_node(notebook, resources={"metadata": {"path": str(folder)}})
     page = BeautifulSoup(html, "html.parser")
-    counts = (cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
+    counts = (
+        cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()
+    )
     for code, count in zip(page.select("div.input"), counts, strict=False):
         _fold(page, code, count)
     return _finish(page, links)
@@ -84,7 +86,9 @@ def first_figure(cells: list[dict[str, Any]], after: int) -> Figure | None:
             if data:
                 size = output.get("metadata", {}).get("image/png", {})
                 address = f"data:image/png;base64,{''.join(''.join(data).split())}"
-                found.append((position < after, Figure(address, size.get("width"), size.get("height"), heading)))
+                found.append(
+                    (position < after, Figure(address, size.get("width"), size.get("height"), heading))
+                )
     return min(found, key=lambda each: each[0])[1] if found else None
 
 
@@ -139,7 +143,11 @@ def _make_readable(page: BeautifulSoup, table: Tag) -> None:
         _align_words(table)
     for head in table.find_all("th"):
         head["scope"] = "col" if head.find_parent("thead") else "row"
-    table.wrap(page.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}))
+    table.wrap(
+        page.new_tag(
+            "div", attrs={"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
+        )
+    )
 
 
 def _align_words(table: Tag) -> None:
@@ -153,7 +161,9 @@ def _align_words(table: Tag) -> None:
     for row in table.find_all("tr"):
         cells = row.find_all(["td", "th"])
         for i, cell in enumerate(cells):
-            if len(cells) - i in words or (cell.name == "th" and (i < indices or not row.find_parent("thead"))):
+            if len(cells) - i in words or (
+                cell.name == "th" and (i < indices or not row.find_parent("thead"))
+            ):
                 cell["class"] = "text short" if len(cell.get_text()) <= _SHORT else "text"
 
 

@@ -86,7 +86,8 @@ def _predicted(cells: pd.DataFrame, machine: Machine, unit: str) -> pd.DataFrame
         return catalogue.kernel(name.removesuffix("+v3"), unit)
 
     parts = [
-        predict(group, machine, kernel(str(name)), sync, v3) for name, group in cells.groupby("kernel", sort=False)
+        predict(group, machine, kernel(str(name)), sync, v3)
+        for name, group in cells.groupby("kernel", sort=False)
     ]
     return pd.concat(parts)
 

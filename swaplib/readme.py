@@ -113,7 +113,9 @@ def findings_table() -> str:
 def notebooks_table() -> str:
     """Return the notebooks as a Markdown table: name, question, and the seconds that it took once."""
     times = collection_folder() / RUN_TIMES
-    took = dict(line.split(",") for line in times.read_text(encoding="utf-8").split()) if times.is_file() else {}
+    took = (
+        dict(line.split(",") for line in times.read_text(encoding="utf-8").split()) if times.is_file() else {}
+    )
     rows = ["| notebook | question | seconds |", "|---|---|--:|"]
     for notebook in [*collection(), *explorers()]:
         link = f"[{notebook.name}](notebooks/{notebook.path.relative_to(collection_folder()).as_posix()})"

@@ -122,7 +122,9 @@ def _questions(pages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for row in asked.itertuples():
         answer, page = answered.get(str(row.question), (None, None))
-        rows.append({"name": row.question, "text": row.text, "by": row.asked_by, "answer": answer, "page": page})
+        rows.append(
+            {"name": row.question, "text": row.text, "by": row.asked_by, "answer": answer, "page": page}
+        )
     return rows
 
 

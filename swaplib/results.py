@@ -115,7 +115,9 @@ def _refuse_unusable(folder: Path, notebooks: list[Notebook], *, force: bool) ->
         raise UsageError(f"--out {folder} is the collection itself; `regenerate` executes notebooks in place")
     if not folder.exists() or force or _manifest(folder) is not None or not any(folder.iterdir()):
         return
-    raise UsageError(f"--out {folder} holds files that are not from a former run; add --force to write among them")
+    raise UsageError(
+        f"--out {folder} holds files that are not from a former run; add --force to write among them"
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

@@ -16,8 +16,8 @@ from swaplib.evidence.readers.log import regular
 from swaplib.evidence.readers.measurements import NEEDED, read_measurements
 from swaplib.evidence.readers.oom import read_oom
 from swaplib.evidence.readers.status import read_status
-from swaplib.evidence.run_files import printable
 from swaplib.fitting import generation_of
+from swaplib.model.checks import printable
 
 STORMS, KILLS, SNAPSHOTS = "storms", "kills", "snapshots"
 PROBE = "probe"
@@ -62,7 +62,9 @@ def read_source(source: str | Path, kernel: str = "", setup_zram: str = "") -> p
         return _table(text, kernel)
     path = Path(text)
     if not path.exists() and not any(mark in text for mark in "*?["):
-        raise FileNotFoundError(f"there is no file and no table of data/ {printable(text)!r}; expected {ACCEPTED}")
+        raise FileNotFoundError(
+            f"there is no file and no table of data/ {printable(text)!r}; expected {ACCEPTED}"
+        )
     if path.is_file() and _is_table(path):
         return _of_kind(STORMS, _one_generation(read_measurements(path), kernel))
     readers: list[tuple[str, Callable[[Path], pd.DataFrame]]] = [(SNAPSHOTS, read_status)]
@@ -76,7 +78,9 @@ def read_source(source: str | Path, kernel: str = "", setup_zram: str = "") -> p
             continue  # no snapshots; what is accepted is said below
     told = [(len(_sized(frame)), len(frame), -place) for place, (_, frame) in enumerate(found)]
     if not found or max(told)[1] == 0:
-        raise ValueError(f"{printable(text)} holds no storm, kill or snapshot that can be read; expected {ACCEPTED}")
+        raise ValueError(
+            f"{printable(text)} holds no storm, kill or snapshot that can be read; expected {ACCEPTED}"
+        )
     return _of_kind(*found[-max(told)[2]])
 
 
@@ -97,7 +101,9 @@ def _is_table(path: Path) -> bool:
         head = file.read(4096)
     heading = head.partition(b"\n")[0].decode("utf-8", "replace").lower()
     columns = {name.strip().strip('"') for mark in ",;\t" for name in heading.split(mark)}
-    return head[:4] == b"PAR1" or len(columns & {*NEEDED, "exit_cpu_us_sum", "last_exit_us", "swap_frac"}) >= 2
+    return (
+        head[:4] == b"PAR1" or len(columns & {*NEEDED, "exit_cpu_us_sum", "last_exit_us", "swap_frac"}) >= 2
+    )
 
 
 def _one_generation(frame: pd.DataFrame, kernel: str) -> pd.DataFrame:

@@ -45,7 +45,9 @@ POLICIES = ("sync", "async-v3")
 
 def main() -> None:
     """Print the table, or measure one thing for the process that prints it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer runs and smaller sizes, extrapolated")
     parser.add_argument("--measure", choices=sorted(MEASURES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -67,11 +69,15 @@ def main() -> None:
 def peers(quick: bool) -> None:
     """Compare with SimPy on the reduced model, equal in its results, and with the same source uncompiled."""
     processes, entries = 8, 20_000 if quick else 100_000
-    head(f"Peers: {processes} processes of {entries:,} entries, a CPU each; one lock; one kworker on its own CPU")
+    head(
+        f"Peers: {processes} processes of {entries:,} entries, a CPU each; one lock; one kworker on its own CPU"
+    )
     for policy in POLICIES:
         threshold = None if policy == "sync" else 0
         kill_ns, sizes = [1000 * i for i in range(processes)], [entries + i for i in range(processes)]
-        seconds, simpy = best(1, lambda k=kill_ns, s=sizes, t=threshold: simulate_reduced(k, s, COSTS, threshold=t))
+        seconds, simpy = best(
+            1, lambda k=kill_ns, s=sizes, t=threshold: simulate_reduced(k, s, COSTS, threshold=t)
+        )
         row(f"SimPy, {policy}", took(seconds), rate(simpy.events, seconds))
         for grain in (1, GRAIN):
             own, outcome = best(3, lambda k=kill_ns, s=sizes, p=policy, g=grain: reduced(k, s, p, g))
@@ -82,8 +88,17 @@ def peers(quick: bool) -> None:
     python = child("plain", NUMBA_DISABLE_JIT="1")
     compiled = plain()
     ratio = f"{python['seconds'] / compiled['seconds']:,.0f} times plain Python"
-    row("plain Python (NUMBA_DISABLE_JIT=1)", took(python["seconds"]), rate(python["events"], python["seconds"]))
-    row("engine, the same storm", took(compiled["seconds"]), rate(compiled["events"], compiled["seconds"]), ratio)
+    row(
+        "plain Python (NUMBA_DISABLE_JIT=1)",
+        took(python["seconds"]),
+        rate(python["events"], python["seconds"]),
+    )
+    row(
+        "engine, the same storm",
+        took(compiled["seconds"]),
+        rate(compiled["events"], compiled["seconds"]),
+        ratio,
+    )
 
 
 def runs(quick: bool) -> None:
@@ -100,7 +115,9 @@ def runs(quick: bool) -> None:
         row("start of two worker processes", took(begin))
         alone = 0.0
         for name, executor in (("one after another", None), ("threads", "threads"), ("2 processes", pool)):
-            seconds, _ = best(1, lambda e=executor: swaplib.sweep(**grid, replications=count // 2, executor=e))
+            seconds, _ = best(
+                1, lambda e=executor: swaplib.sweep(**grid, replications=count // 2, executor=e)
+            )
             alone = alone or seconds
             scaled = f"{count} runs x {1000 // count}" if count < 1000 else ""
             ratio = f"{alone / seconds:.1f} times one after another; aim: 15 s on 2 cores" if executor else ""
@@ -117,14 +134,28 @@ def runs(quick: bool) -> None:
 
 def growth(quick: bool) -> None:
     """Fit time = size ** exponent, and beside it what n log n would give between the same sizes."""
-    head("Growth: exponent of the time in the size, fitted over four sizes; n log n over the same sizes beside it")
+    head(
+        "Growth: exponent of the time in the size, fitted over four sizes; n log n over the same sizes beside it"
+    )
     few = 4 if quick else 1
     for policy in POLICIES:
         sizes = [n // few for n in (25_000, 50_000, 100_000, 200_000)]
-        fit(f"entries of 12 processes, 8 CPUs, {policy}", sizes, lambda n, p=policy: camera_run(p, swap_entries=n))
+        fit(
+            f"entries of 12 processes, 8 CPUs, {policy}",
+            sizes,
+            lambda n, p=policy: camera_run(p, swap_entries=n),
+        )
         sizes = [n // few for n in (500, 1000, 2000, 4000)]
-        fit(f"processes of 2,000 entries, 128 CPUs, {policy}", sizes, lambda n, p=policy: server_run(p, n, 2_000))
-        fit(f"processes of 2,000 entries, 8 CPUs, {policy}", sizes, lambda n, p=policy: server_run(p, n, 2_000, 8))
+        fit(
+            f"processes of 2,000 entries, 128 CPUs, {policy}",
+            sizes,
+            lambda n, p=policy: server_run(p, n, 2_000),
+        )
+        fit(
+            f"processes of 2,000 entries, 8 CPUs, {policy}",
+            sizes,
+            lambda n, p=policy: server_run(p, n, 2_000, 8),
+        )
         entries = 8_000 // few
         name = f"CPUs, 256 processes of {entries:,} entries, {policy}"
         fit(name, [16, 32, 64, 128], lambda n, p=policy, e=entries: server_run(p, 256, e, n))
@@ -148,7 +179,12 @@ def start(quick: bool) -> None:
         Path(nowhere).touch()  # a file where a folder would be: refuses an administrator too
         places = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"), nowhere)
         found = child("first", Path(folder), **places, PYTHONDONTWRITEBYTECODE="1")
-        row("first simulate without a writable cache folder", took(found["simulate"]), "", "works; compiles anew")
+        row(
+            "first simulate without a writable cache folder",
+            took(found["simulate"]),
+            "",
+            "works; compiles anew",
+        )
 
 
 def camera() -> tuple[Machine, Storm]:
@@ -227,7 +263,9 @@ swaplib.simulate(*arguments); found["simulate"] = lap()
 swaplib.simulate(*arguments); found["again"] = lap()
 print(json.dumps(found))
 """
-    return json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    return json.loads(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    )
 
 
 MEASURES: dict[str, Callable[[], dict[str, float]]] = {
@@ -259,10 +297,14 @@ def peak_mib() -> float:
         return int(kib) / 1024
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1 << 20 if sys.platform == "darwin" else 1 << 10
+    )
 
 
-def best(times: int, what: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[float, Any]:
+def best(
+    times: int, what: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, Any]:
     """The shortest time of some runs, which other processes disturbed least, and the last result."""
     least = math.inf
     for _ in range(times):

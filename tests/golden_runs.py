@@ -77,7 +77,10 @@ STORM = Storm(
     gap_ns=(0, 400_000),
     size_classes=8,
     same_filled_permille=100,
-    background=(Background(2, 300_000, 1_000_000), Background(1, 50_000, 1_000_000, realtime=True, monitor=True)),
+    background=(
+        Background(2, 300_000, 1_000_000),
+        Background(1, 50_000, 1_000_000, realtime=True, monitor=True),
+    ),
     foreground=(Phase(1_000_000, 300, threads=2), Phase(300_000, 200)),
     limit_ns=1_000_000_000,
 )

@@ -84,7 +84,12 @@ def jupyterlab(folder: Path, scratch: Path):
         "SWAPLIB_NOTEBOOKS": str(folder),
     }
     command = [sys.executable, "-m", "jupyterlab", "--expose-app-in-browser", "--no-browser", "--allow-root"]
-    command += ["--ip=127.0.0.1", f"--port={lab.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
+    command += [
+        "--ip=127.0.0.1",
+        f"--port={lab.port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}",
+    ]
     with (scratch / "server.log").open("w") as log:
         server = subprocess.Popen(
             command, env=environment, cwd=scratch, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -128,7 +133,9 @@ def browser(chromium: str):
     # Root has no sandbox of its own to offer; the pages are ours.
     options = [*quiet.split(), "--disable-sync", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=options, timeout=1000 * PATIENCE_S)
+        started = playwright.chromium.launch(
+            executable_path=chromium, args=options, timeout=1000 * PATIENCE_S
+        )
         try:
             yield started
         finally:

@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 import simpy
 
 PTES = 512  # entries of a page table
-BUNDLE, PAGE, PAGES = 7, 509, 19  # single entries in a gather's bundle, in a batch page, batch pages of a work
+BUNDLE, PAGE, PAGES = (
+    7,
+    509,
+    19,
+)  # single entries in a gather's bundle, in a batch page, batch pages of a work
 WORK = BUNDLE + PAGES * PAGE  # 9678
 
 

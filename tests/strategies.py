@@ -113,7 +113,9 @@ def stages(draw, above=0, depth=0):
     """A tree whose locks nest in one order, as a kernel free of deadlocks has them."""
     rows = []
     for _ in range(draw(st.integers(1 if depth == 0 else 0, 2))):
-        lock = draw(st.sampled_from([Lock.NONE, *(k for k in Lock if above < k < Lock.LIST and k != Lock.ZONE)]))
+        lock = draw(
+            st.sampled_from([Lock.NONE, *(k for k in Lock if above < k < Lock.LIST and k != Lock.ZONE)])
+        )
         rows.append(
             Stage(
                 "stage",
@@ -141,7 +143,10 @@ def random_kernels(draw):
         run=run,
         drain=draw(stages()) if cached else (),
         slot_cache_entries=draw(st.sampled_from((1, 8, 64))) if cached else 0,
-        **{part: draw(costs()) for part in ("walk", "present", "flush", "zone", "list_push", "allocate", "compress")},
+        **{
+            part: draw(costs())
+            for part in ("walk", "present", "flush", "zone", "list_push", "allocate", "compress")
+        },
         zone_pages=draw(st.sampled_from((1, 63))),
         ordered_single=draw(st.booleans()),
     )

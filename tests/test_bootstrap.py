@@ -162,7 +162,10 @@ def test_a_line_of_the_lock_that_is_for_other_machines_is_not_missed(checkout):
 
 def test_the_stamp_is_written_last(checkout):
     stamp = checkout / ".venv" / bootstrap.STAMP
-    run(checkout, script=f"import pathlib; pathlib.Path('seen').write_text(str(pathlib.Path({str(stamp)!r}).exists()))")
+    run(
+        checkout,
+        script=f"import pathlib; pathlib.Path('seen').write_text(str(pathlib.Path({str(stamp)!r}).exists()))",
+    )
     assert (checkout / "seen").read_text() == "False"
     assert stamp.exists()
 
@@ -217,7 +220,9 @@ def test_a_step_that_outlives_its_command_keeps_the_next_one_waiting(checkout):
     wait_for((checkout / "begun").exists)
     process.kill()
     process.communicate(timeout=30)
-    status, _, said = run(checkout, script="import os; open('after', 'w').write(str(os.path.exists('ended')))")
+    status, _, said = run(
+        checkout, script="import os; open('after', 'w').write(str(os.path.exists('ended')))"
+    )
     assert (status, (checkout / "after").read_text()) == (7, "True")
     assert "waiting for it" in said
 
@@ -236,8 +241,14 @@ def test_a_step_that_fails_shows_its_last_lines_and_a_retry_works(checkout):
         ("OSError: [Errno 28] No space left on device", "no disk space is left"),
         ("created successfully because ensurepip is not", "apt install python3-venv"),
         ("[Errno 30] Read-only file system: '.venv'", "cannot be written"),
-        ("Failed to establish a new connection: [Errno 111] Connection refused", "the package index cannot be reached"),
-        ("Temporary failure in name resolution: NameResolutionError(...)", "the package index cannot be reached"),
+        (
+            "Failed to establish a new connection: [Errno 111] Connection refused",
+            "the package index cannot be reached",
+        ),
+        (
+            "Temporary failure in name resolution: NameResolutionError(...)",
+            "the package index cannot be reached",
+        ),
     ],
 )
 def test_a_known_cause_is_named_first(tmp_path, line, cause):
@@ -264,7 +275,9 @@ def test_without_a_network_the_index_is_named_as_the_cause(checkout):
 
 
 def test_a_full_disk_is_named_as_the_cause(checkout):
-    status, _, said = run(checkout, script="import errno, os; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))")
+    status, _, said = run(
+        checkout, script="import errno, os; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))"
+    )
     assert (status, (checkout / ".venv").exists()) == (1, False)
     assert "no disk space is left" in said
 
@@ -279,7 +292,9 @@ def test_a_folder_that_cannot_be_written_is_named_as_the_cause(checkout, monkeyp
 
 
 def test_without_a_venv_module_the_package_to_install_is_named(checkout, monkeypatch):
-    monkeypatch.setattr(bootstrap.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else object())
+    monkeypatch.setattr(
+        bootstrap.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else object()
+    )
     with pytest.raises(bootstrap.SetupError, match="apt install python3-venv"):
         bootstrap.set_up(checkout)
     assert not (checkout / ".venv").exists()
@@ -302,7 +317,11 @@ def test_an_installed_package_outside_a_clone_says_what_is_missing(checkout):
 
 def test_pip_counts_lines_for_other_machines_out_and_shows_nothing_without_a_terminal(tmp_path, capsys):
     with installing.Progress(tmp_path, 4) as progress:
-        for line in ["Ignoring appnope: markers do not match", "Collecting anyio==4.16.0", "Collecting attrs==26.1.0"]:
+        for line in [
+            "Ignoring appnope: markers do not match",
+            "Collecting anyio==4.16.0",
+            "Collecting attrs==26.1.0",
+        ]:
             progress.see(line)
         assert progress.text == "2 of 3 packages found"
     assert capsys.readouterr().err == ""
@@ -317,8 +336,15 @@ def test_a_fresh_clone_sets_itself_up_with_pip_alone(checkout, tmp_path):
         for file in metadata.files("flit-core") or []:
             if file.suffix != ".pyc" and file.name not in ("INSTALLER", "REQUESTED", "direct_url.json"):
                 wheel.write(file.locate(), str(file))
-    (checkout / "requirements.lock").write_text(f"flit-core=={version}\nappnope==1.0.0 ; sys_platform == 'plan9'\n")
-    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    (checkout / "requirements.lock").write_text(
+        f"flit-core=={version}\nappnope==1.0.0 ; sys_platform == 'plan9'\n"
+    )
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(tmp_path),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheels),
+    }
     fresh = [sys.executable, "-m", "swaplib", "list", "-p", "x=1"]
     done = subprocess.run(
         fresh, cwd=checkout, env=environment, capture_output=True, text=True, timeout=120, check=False
@@ -326,5 +352,7 @@ def test_a_fresh_clone_sets_itself_up_with_pip_alone(checkout, tmp_path):
     assert (done.returncode, done.stdout) == (7, f"ran list -p x=1 with {checkout / '.venv'}\n"), done.stderr
     installed = [checkout / ".venv" / "bin" / "swaplib", "list"]
     with contextlib.chdir(tmp_path):
-        again = subprocess.run(installed, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        again = subprocess.run(
+            installed, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
     assert (again.returncode, again.stdout, again.stderr) == (7, f"ran list with {checkout / '.venv'}\n", "")

@@ -89,7 +89,9 @@ def show(chromium):
 def lab(chromium, tmp_path_factory):
     """Serve a copy of the notebooks, so that nothing here changes them."""
     place = tmp_path_factory.mktemp("lab")
-    shutil.copytree(NOTEBOOKS, place / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "traces"))
+    shutil.copytree(
+        NOTEBOOKS, place / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "traces")
+    )
     with jupyterlab(place / "notebooks", place) as running:
         yield running
 
@@ -170,9 +172,13 @@ def test_the_explorer_answers_to_its_controls_in_jupyterlab(lab, explorer):
 
 
 def test_the_time_from_slider_to_figure_is_reported_and_never_asserted(explorer):
-    handle = explorer.locator(".widget-slider", has_text="B: threshold").locator(".noUi-handle").element_handle()
+    handle = (
+        explorer.locator(".widget-slider", has_text="B: threshold").locator(".noUi-handle").element_handle()
+    )
     took = explorer.evaluate(ANSWER_MS, [handle, 12])
-    print(f"slider to figure: {min(took):.0f}, {statistics.median(took):.0f}, {max(took):.0f} ms (min, median, max)")
+    print(
+        f"slider to figure: {min(took):.0f}, {statistics.median(took):.0f}, {max(took):.0f} ms (min, median, max)"
+    )
 
 
 def look(page, path):
@@ -214,7 +220,9 @@ def test_headings_go_down_one_level_at_a_time(report, show):
     page = show()
     for path in sorted(report.glob("*.html")):
         look(page, path)
-        levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(h => Number(h.tagName[1]))")
+        levels = page.evaluate(
+            "[...document.querySelectorAll('h1, h2, h3, h4')].map(h => Number(h.tagName[1]))"
+        )
         assert levels.count(1) == 1, path.name
         assert levels[0] == 1, path.name
         assert all(after <= before + 1 for before, after in pairwise(levels)), f"{path.name}: {levels}"

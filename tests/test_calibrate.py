@@ -55,7 +55,11 @@ def test_one_and_two_processes_of_a_new_machine_predict_four():
 
 def write_csv(path, machine, kernel, release, *, noise, seed=0):
     """Write what a machine would measure, with noise, in the columns of the probe; the noise of walls is twice that."""
-    columns = {"exit_cpu_ms": "exit_cpu_us_sum", "last_exit_ms": "last_exit_us", "swap_back_ms": "swap_back99_us"}
+    columns = {
+        "exit_cpu_ms": "exit_cpu_us_sum",
+        "last_exit_ms": "last_exit_us",
+        "swap_back_ms": "swap_back99_us",
+    }
     cells = grid(procs=[1, 2, 4, 8], layout_run=[1, 16, 0], swap_frac=[1.0, 0.0], metric=list(columns))
     cells = cells[(cells.layout_run == 1) | (cells.swap_frac > 0)].assign(smp=machine.cpus)
     cells = predict(cells, machine, kernel, SYNC)
@@ -73,9 +77,21 @@ def write_csv(path, machine, kernel, release, *, noise, seed=0):
 # Machines that are neither fitted nor measured in data/: a fast one with dear cache lines on a kernel with the device
 # lock, a slow one with many cores, and one whose present pages and calls cost otherwise.
 NEW = {
-    "fast, 4 CPUs": ("6.12.63-generic", 4, {"cpu_cost_permille": 450, "transfer_local_ns": 90, "prelude_ns": 300_000}),
-    "slow, 8 CPUs": ("6.18.1", 8, {"cpu_cost_permille": 2600, "memory_cost_permille": 1800, "transfer_local_ns": 25}),
-    "other costs": ("6.6.30-android15", 4, {"cpu_cost_permille": 800, "warm_entries": 25_000, "wake_ns": 40_000}),
+    "fast, 4 CPUs": (
+        "6.12.63-generic",
+        4,
+        {"cpu_cost_permille": 450, "transfer_local_ns": 90, "prelude_ns": 300_000},
+    ),
+    "slow, 8 CPUs": (
+        "6.18.1",
+        8,
+        {"cpu_cost_permille": 2600, "memory_cost_permille": 1800, "transfer_local_ns": 25},
+    ),
+    "other costs": (
+        "6.6.30-android15",
+        4,
+        {"cpu_cost_permille": 800, "warm_entries": 25_000, "wake_ns": 40_000},
+    ),
 }
 
 
@@ -85,7 +101,11 @@ def test_a_csv_with_one_and_two_processes_of_a_new_machine_predicts_four_and_eig
     release, cpus, numbers = NEW[name]
     truth = with_cpus(LAB, cpus).but(**numbers)
     kernel = swaplib.kernel(generation_of(release))
-    own = kernel.scaled(page=0.5, folio=0.5, call_memory_ps=1.4, run_memory_ps=1.4) if name == "other costs" else kernel
+    own = (
+        kernel.scaled(page=0.5, folio=0.5, call_memory_ps=1.4, run_memory_ps=1.4)
+        if name == "other costs"
+        else kernel
+    )
     write_csv(tmp_path / "runs.csv", truth, own, release, noise=0.05)
     cells = swaplib.measured_cells(swaplib.read_measurements(tmp_path / "runs.csv"), list(NOISE))
     fit = swaplib.calibrate(cells[cells.procs <= 2])
@@ -189,7 +209,9 @@ def test_a_template_gets_as_many_cpus_as_the_cells_were_measured_on():
     cells = own_measurements(with_cpus(LAB, 4)).assign(smp=4)
     fit = calibrate(cells[cells.procs < 4], LAB, KERNEL, SYNC, starts=1)
     assert fit.machine.cpus == 4
-    assert calibrate(cells.assign(smp=0), LAB, KERNEL, SYNC, ["transfer_local_ns"], starts=1).machine.cpus == 2
+    assert (
+        calibrate(cells.assign(smp=0), LAB, KERNEL, SYNC, ["transfer_local_ns"], starts=1).machine.cpus == 2
+    )
 
 
 def test_rows_of_several_kernels_are_refused():
@@ -258,7 +280,9 @@ def test_the_committed_machines_give_the_timings_they_were_fitted_to(name, label
 
 
 def test_a_fitted_machine_is_written_once_and_read_back(tmp_path):
-    fit = calibrate(own_measurements(LAB), LAB, KERNEL, SYNC, ["cpu_cost_permille"], starts=1, source="a test")
+    fit = calibrate(
+        own_measurements(LAB), LAB, KERNEL, SYNC, ["cpu_cost_permille"], starts=1, source="a test"
+    )
     path = swaplib.write_machine(fit.machine, tmp_path / "mine.toml")
     again = swaplib.machine(str(path))
     assert again == fit.machine

@@ -92,7 +92,12 @@ def test_the_generations_differ_as_their_changes_say():
     assert [name for name in KERNELS if kernel[name].native_call == "entry"] == ["6.1", "6.11"]
     assert [name for name in KERNELS if kernel[name].ordered_single] == ["6.1"]
     assert [name for name in KERNELS if "POOL" not in locks(kernel[name])] == ["7.x-nopool"]
-    assert [name for name in KERNELS if "CLUSTER" in locks(kernel[name])] == ["6.14", "6.18", "7.0", "7.x-nopool"]
+    assert [name for name in KERNELS if "CLUSTER" in locks(kernel[name])] == [
+        "6.14",
+        "6.18",
+        "7.0",
+        "7.x-nopool",
+    ]
 
 
 def locks(kernel):
@@ -112,7 +117,9 @@ def test_a_policy_runs_on_a_kernel_or_is_refused_as_its_table_says(policy, kerne
         freed = summary.entries_sync + summary.entries_async + summary.entries_reaped + summary.stranded
         assert freed == 4 * 204
     else:
-        with pytest.raises(ValueError, match=f"policy '{policy}' needs the .* kernel '{kernel}' does not have"):
+        with pytest.raises(
+            ValueError, match=f"policy '{policy}' needs the .* kernel '{kernel}' does not have"
+        ):
             check_together(machine, swaplib.kernel(kernel), swaplib.policy(policy))
 
 
@@ -129,10 +136,22 @@ def test_only_the_slot_caches_policy_lacks_kernels():
         (lambda: swaplib.kernel("6.10"), "kernel '6.10' is not known; did you mean '6.1"),
         (lambda: swaplib.storm("camra"), "storm 'camra' is not known; did you mean 'camera'"),
         (lambda: swaplib.policy("async_v3"), "policy 'async_v3' is not known; did you mean 'async-v3'"),
-        (lambda: swaplib.policy("none of these"), "policy 'none of these' is not known.*Known are sync, sync-batched"),
-        (lambda: swaplib.policy("sync", treshold=1), "policy 'sync' has no choice 'treshold'; its choices are"),
-        (lambda: swaplib.storm("camera", proceses=1), "storm 'camera': choice is 'proceses'; expected one of"),
-        (lambda: swaplib.machine("phone-8gb", wake=1), "machine 'phone-8gb': number is 'wake'; expected one of"),
+        (
+            lambda: swaplib.policy("none of these"),
+            "policy 'none of these' is not known.*Known are sync, sync-batched",
+        ),
+        (
+            lambda: swaplib.policy("sync", treshold=1),
+            "policy 'sync' has no choice 'treshold'; its choices are",
+        ),
+        (
+            lambda: swaplib.storm("camera", proceses=1),
+            "storm 'camera': choice is 'proceses'; expected one of",
+        ),
+        (
+            lambda: swaplib.machine("phone-8gb", wake=1),
+            "machine 'phone-8gb': number is 'wake'; expected one of",
+        ),
         (lambda: swaplib.machine("phone-8gb", wake_ns=-1), "machine 'phone-8gb': wake_ns is -1"),
         (lambda: swaplib.machine("../etc"), r"machine '../etc' is not known"),
         (lambda: swaplib.kernel("costs"), "kernel 'costs' is not known"),
@@ -157,7 +176,9 @@ def test_the_camera_is_the_load_and_the_sizes_of_the_mail():
     assert storm.processes == 12
     assert sorted(storm.swap_entries) == sorted(mail.vmswap_kib // 4)
     (load,) = storm.background
-    assert load.threads * load.burst_ns * 1024 / load.period_ns == pytest.approx(0.6 * sum(machine.capacity), rel=1e-6)
+    assert load.threads * load.burst_ns * 1024 / load.period_ns == pytest.approx(
+        0.6 * sum(machine.capacity), rel=1e-6
+    )
     assert swaplib.storm("camera", machine, background_permille=0).background == ()
 
 

@@ -56,28 +56,36 @@ def test_a_failing_notebook_gives_status_1_and_the_others_still_run(ran):
 def test_the_message_names_notebook_cell_and_error(ran):
     _, ended = ran
     assert re.search(
-        r"^03_broken  [\d.]+ s  FAILED in cell \[3\]: ZeroDivisionError: division by zero$", ended.stdout, re.M
+        r"^03_broken  [\d.]+ s  FAILED in cell \[3\]: ZeroDivisionError: division by zero$",
+        ended.stdout,
+        re.M,
     )
     assert ended.stderr == "swaplib: 1 of 4 notebooks failed: 03_broken\n"
 
 
 def test_the_output_of_a_failing_notebook_is_kept(ran):
     results, _ = ran
-    outputs = [o for cell in nbformat.read(results / "03_broken.ipynb", 4).cells for o in cell.get("outputs", [])]
+    outputs = [
+        o for cell in nbformat.read(results / "03_broken.ipynb", 4).cells for o in cell.get("outputs", [])
+    ]
     assert [output.output_type for output in outputs] == ["stream", "error"]
 
 
 def test_every_notebook_has_one_line_with_time_and_answer_and_the_report_is_named_last(ran):
     lines = ran[1].stdout.splitlines()
     assert len(lines) == 5
-    assert re.fullmatch(r"02_coins  [\d.]+ s  2 coins of 4 sides\.", next(x for x in lines if x.startswith("02")))
+    assert re.fullmatch(
+        r"02_coins  [\d.]+ s  2 coins of 4 sides\.", next(x for x in lines if x.startswith("02"))
+    )
     assert lines[-1] == "report: results/index.html"
 
 
 def test_the_notebook_that_reads_findings_runs_last_on_the_results_of_this_run(ran):
     results, ended = ran
     assert ended.stdout.splitlines()[3].startswith("00_start")
-    stream = [o.text for c in nbformat.read(results / "00_start.ipynb", 4).cells for o in c.get("outputs", [])]
+    stream = [
+        o.text for c in nbformat.read(results / "00_start.ipynb", 4).cells for o in c.get("outputs", [])
+    ]
     assert stream == ["['A die of 4 sides shows 2.5 on average & <b></b>.', '2 coins of 4 sides.']\n"]
 
 
@@ -113,7 +121,9 @@ def test_a_second_run_replaces_what_it_ran_and_keeps_the_rest(folder, capsys):
     before = (results / "02_coins.ipynb").exists()
     assert cli.main(["run", "01", "-p", "sides=20"]) == 0
     assert before
-    assert list(findings(results).notebook) == ["01_dice"], "a notebook that left the collection leaves the results"
+    assert list(findings(results).notebook) == ["01_dice"], (
+        "a notebook that left the collection leaves the results"
+    )
     assert "A die of 20 sides shows 10.5 on average" in capsys.readouterr().out
     assert "10.5" in (results / "index.html").read_text()
 
@@ -123,9 +133,15 @@ def test_a_second_run_replaces_what_it_ran_and_keeps_the_rest(folder, capsys):
     [
         (["run", "09"], "there is no notebook '09'"),
         (["run", "-p", "side=4"], "there is no parameter 'side' in these notebooks; did you mean sides?"),
-        (["run", "02", "-p", "loud=true"], "there is no parameter 'loud' in 02_coins; expected one of coins, sides"),
+        (
+            ["run", "02", "-p", "loud=true"],
+            "there is no parameter 'loud' in 02_coins; expected one of coins, sides",
+        ),
         (["run", "01", "-p", "sides=5"], "01_dice: parameter 'sides' is 5; expected one of 4, 6, 20"),
-        (["run", "01", "-p", "share=half"], "01_dice: parameter 'share' is 'half'; expected a number from 0.0 to 1.0"),
+        (
+            ["run", "01", "-p", "share=half"],
+            "01_dice: parameter 'share' is 'half'; expected a number from 0.0 to 1.0",
+        ),
         (["run", "01", "-p", "sides"], "-p 'sides' is not NAME=VALUE"),
         (["run", "-f", "nowhere.yaml"], "-f nowhere.yaml cannot be read"),
         (["run", "--jobs", "0"], "'0' is not a number of processes; expected 1 or more"),
@@ -135,7 +151,9 @@ def test_a_second_run_replaces_what_it_ran_and_keeps_the_rest(folder, capsys):
         ([], "COMMAND"),
     ],
 )
-def test_wrong_use_is_refused_with_status_2_before_anything_runs(folder, monkeypatch, capsys, arguments, words):
+def test_wrong_use_is_refused_with_status_2_before_anything_runs(
+    folder, monkeypatch, capsys, arguments, words
+):
     monkeypatch.chdir(folder.parent)
     assert cli.main(arguments) == 2
     said = capsys.readouterr()
@@ -191,10 +209,17 @@ def test_regenerate_executes_in_place_and_leaves_a_failing_notebook_as_it_was(fo
     assert cli.main(["regenerate", "01", "03"]) == 1
     assert (folder / "03_broken.ipynb").read_bytes() == before
     assert capsys.readouterr().err == "swaplib: left as they were: 03_broken\n"
-    assert [found.values for found in findings_in((folder / "01_dice.ipynb").read_text(), "")] == [{"mean": 3.5}]
+    assert [found.values for found in findings_in((folder / "01_dice.ipynb").read_text(), "")] == [
+        {"mean": 3.5}
+    ]
     regenerated = nbformat.read(folder / "01_dice.ipynb", 4)
     assert [cell.execution_count for cell in regenerated.cells[1:]] == [1, 2, 3]
-    assert [cell.metadata for cell in regenerated.cells] == [{}, {"tags": ["parameters"]}, {"tags": ["check"]}, {}]
+    assert [cell.metadata for cell in regenerated.cells] == [
+        {},
+        {"tags": ["parameters"]},
+        {"tags": ["check"]},
+        {},
+    ]
     assert set(regenerated.metadata) == {"kernelspec", "language_info"}
     assert sorted(path.name for path in folder.iterdir()) == [f"{name}.ipynb" for name in NAMES]
 
@@ -206,7 +231,13 @@ def test_ctrl_c_stops_the_kernel_and_gives_status_130(folder):
     pid_file = folder.parent / "pid"
     wait = f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
     write_notebook(folder / "05_slow.ipynb", [DICE[0], ("", wait)])
-    command = [sys.executable, "-c", "import sys; from swaplib.cli import main; sys.exit(main())", "run", "05"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from swaplib.cli import main; sys.exit(main())",
+        "run",
+        "05",
+    ]
     running = subprocess.Popen(command, env=child_environment(), stderr=subprocess.PIPE, text=True)
     wait_until(lambda: pid_file.exists() and pid_file.read_text())
     running.send_signal(signal.SIGINT)
@@ -238,7 +269,10 @@ def alive(pid):
     ("arguments", "expected"),
     [
         ([], ["--nbval", "-n", "auto", "--dist", "loadfile", "tests", "notebooks"]),
-        (["-k", "tests"], ["--nbval", "-n", "auto", "--dist", "loadfile", "-k", "tests", "tests", "notebooks"]),
+        (
+            ["-k", "tests"],
+            ["--nbval", "-n", "auto", "--dist", "loadfile", "-k", "tests", "tests", "notebooks"],
+        ),
         (["--nbval-lax"], ["-n", "auto", "--dist", "loadfile", "--nbval-lax", "tests", "notebooks"]),
         (["--", "tests/test_cli.py"], ["--nbval", "-n", "auto", "--dist", "loadfile", "tests/test_cli.py"]),
     ],

@@ -16,7 +16,9 @@ from swaplib.analysis.mail import escaped, plain, width
 
 
 def camera():
-    return pd.concat([swaplib.load(f"mail/camera_{name}") for name in ("cold_start", "preview")], ignore_index=True)
+    return pd.concat(
+        [swaplib.load(f"mail/camera_{name}") for name in ("cold_start", "preview")], ignore_index=True
+    )
 
 
 def tidy(metric="exit", **arms):
@@ -105,7 +107,10 @@ def test_markup_in_names_is_shown_and_does_nothing():
 
 def test_json_reads_back_equal():
     frame = pd.concat(
-        [camera(), pd.DataFrame({"arm": ["before", "after"], "run": 1, "metric": "launch", "value_ms": [5.0, 4]})]
+        [
+            camera(),
+            pd.DataFrame({"arm": ["before", "after"], "run": 1, "metric": "launch", "value_ms": [5.0, 4]}),
+        ]
     )
     found = swaplib.compare(frame, value="value_ms", machine="télé\u0000phone")
     again = swaplib.Comparison.from_json(found.json())
@@ -118,7 +123,13 @@ def test_json_reads_back_equal():
 
 def test_arms_and_intervals_agree_with_the_numbers_they_come_from():
     one = swaplib.compare(tidy(before=[10, 12, 14], after=[20, 21, 25])).results[0]
-    assert (one.mean_base, one.mean_arm, one.median_arm, one.difference, one.ratio) == (12, 22, 21, 10, 22 / 12)
+    assert (one.mean_base, one.mean_arm, one.median_arm, one.difference, one.ratio) == (
+        12,
+        22,
+        21,
+        10,
+        22 / 12,
+    )
     assert (one.sd_base, one.shift, one.p_smallest) == (2, 10, 0.1)
     assert one.p == float(Fraction(2, 20))
 
@@ -258,7 +269,11 @@ def test_runs_needed_are_never_fewer_than_can_be_significant():
     ("change", "options", "said"),
     [
         (lambda f: f, {"value": "ms"}, "column 'ms' is missing; there are 'arm', 'run'"),
-        (lambda f: f, {"base": "old"}, "no run has arm 'old', which is the base; there are 'before', 'after'"),
+        (
+            lambda f: f,
+            {"base": "old"},
+            "no run has arm 'old', which is the base; there are 'before', 'after'",
+        ),
         (lambda f: f[f.arm == "before"], {}, "all runs have arm 'before'"),
         (lambda f: f.iloc[:0], {}, "no rows"),
         (lambda f: f.assign(value=[1, 2, math.nan, 4]), {}, "row 3: column 'value' is nan"),
@@ -269,9 +284,17 @@ def test_runs_needed_are_never_fewer_than_can_be_significant():
             "row 3: column 'value' is 'n/a'; expected a finite number",
         ),
         (lambda f: f.assign(arm=["before", None, "after", "after"]), {}, "row 2: column 'arm' is empty"),
-        (lambda f: f.assign(unit=["ms", "ms", "s", "s"]), {}, "metric 'exit' mixes in column 'unit' 'ms', 's'"),
+        (
+            lambda f: f.assign(unit=["ms", "ms", "s", "s"]),
+            {},
+            "metric 'exit' mixes in column 'unit' 'ms', 's'",
+        ),
         (lambda f: f.assign(better="up"), {}, "better is 'up' for metric 'exit'"),
-        (lambda f: f.assign(run=[1, 1, 1, 2]), {}, "row 2: run 1 of arm 'before' appears twice for metric 'exit'"),
+        (
+            lambda f: f.assign(run=[1, 1, 1, 2]),
+            {},
+            "row 2: run 1 of arm 'before' appears twice for metric 'exit'",
+        ),
         (lambda f: f.assign(simulated=[True, True, False, False]), {}, "mixes simulated and measured"),
         (lambda f: f, {"test": "best"}, "test is 'best'"),
         (lambda f: f, {"alpha": 5}, "alpha is 5"),
@@ -299,7 +322,11 @@ def test_pictures_say_what_the_table_says(kind):
         or figure.axes[0].get_title()
         or figure.axes[0].get_title(loc="left")
     )
-    expected = {"estimation": "-41.7 % [-62, +2] (p=0.045 n=6+6)", "order": "-20.7 in before", "power": "208 ms"}
+    expected = {
+        "estimation": "-41.7 % [-62, +2] (p=0.045 n=6+6)",
+        "order": "-20.7 in before",
+        "power": "208 ms",
+    }
     assert expected[kind] in title
     assert "/ ms" in figure.axes[0].get_ylabel() + figure.axes[0].get_xlabel()
     plt.close(figure)
@@ -314,7 +341,9 @@ def test_the_estimation_plot_shows_every_value():
 
 def test_a_million_rows_take_seconds_and_say_which_p_is_not_exact():
     rng = np.random.default_rng(1)
-    frame = pd.DataFrame({"arm": np.repeat(["before", "after"], 500_000), "value": rng.normal(100, 10, 1_000_000)})
+    frame = pd.DataFrame(
+        {"arm": np.repeat(["before", "after"], 500_000), "value": rng.normal(100, 10, 1_000_000)}
+    )
     found = swaplib.compare(frame)
     assert found.results[0].permutation_kind == "normal"
     assert len(found.results[0].values_base) == 1000

@@ -42,7 +42,10 @@ def ask(package, **environment):
     ran = subprocess.run(
         [sys.executable, "-c", "from swaplib.model.caller import caller; print(caller())"],
         cwd=package.parents[1],
-        env={**{name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}, **environment},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"},
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=True,

@@ -47,13 +47,24 @@ def test_every_heading_is_as_documented(name):
 def test_published_tables_name_machine_and_kernel(name):
     columns = [column.name for column in SCHEMA[name].columns]
     assert "machine" in columns
-    assert "kernel" in columns or name in ("published/core_to_core", "published/splits")  # hardware; what rows are for
+    assert "kernel" in columns or name in (
+        "published/core_to_core",
+        "published/splits",
+    )  # hardware; what rows are for
 
 
 def test_v3_prints_five_of_the_columns_of_version_1():
     both = datasets.load("mail/process_memory").merge(
         datasets.load("mail/process_memory_v1"),
-        on=["app", "vmrss_kib", "rss_anon_kib", "rss_file_kib", "rss_shmem_kib", "vmswap_kib", "swap_ratio_percent"],
+        on=[
+            "app",
+            "vmrss_kib",
+            "rss_anon_kib",
+            "rss_file_kib",
+            "rss_shmem_kib",
+            "vmswap_kib",
+            "swap_ratio_percent",
+        ],
         suffixes=("", "_v1"),
     )
     assert list(both.label_v1) == ["FG 5s", "BG 5s", "BG 5min", "BG 10min", "BG 15min"]

@@ -48,7 +48,10 @@ def test_printed_cells_stay_text_with_their_decimals(table):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("1396", "n/a"), r"camera\.csv, row 3: column 'before_ms' is 'n/a'; expected a number \(ms\)"),
+        (
+            GOOD.replace("1396", "n/a"),
+            r"camera\.csv, row 3: column 'before_ms' is 'n/a'; expected a number \(ms\)",
+        ),
         (GOOD.replace("1498.5", "1498,5"), r"row 2: 5 cells; expected 4"),
         (GOOD.replace("1498.5", '"1498,5"'), r"row 2: column 'before_ms' is '1498,5'"),
         (GOOD.replace("1498.5", "nan"), r"row 2: column 'before_ms' is 'nan'"),
@@ -81,7 +84,11 @@ def test_a_missing_file_is_refused_with_the_columns_it_should_have(tmp_path):
         read_table(tmp_path / "gone.csv", COLUMNS)
 
 
-@given(cell=st.text(max_size=12).filter(lambda cell: not cell.isascii() or not any(mark.isdigit() for mark in cell)))
+@given(
+    cell=st.text(max_size=12).filter(
+        lambda cell: not cell.isascii() or not any(mark.isdigit() for mark in cell)
+    )
+)
 def test_no_text_without_a_digit_passes_for_a_number(tmp_path_factory, cell):
     path = tmp_path_factory.mktemp("cells") / "camera.csv"
     quoted = cell.replace('"', '""')
@@ -142,7 +149,9 @@ def test_without_data_beside_the_package_swaplib_data_says_where(lonely_package,
 
 
 def test_without_any_data_the_error_names_swaplib_data(lonely_package):
-    with pytest.raises(FileNotFoundError, match="SWAPLIB_DATA is not set; expected SWAPLIB_DATA to be the path"):
+    with pytest.raises(
+        FileNotFoundError, match="SWAPLIB_DATA is not set; expected SWAPLIB_DATA to be the path"
+    ):
         datasets.load("mail/camera_preview")
 
 
@@ -161,8 +170,14 @@ def test_a_swaplib_data_without_tables_is_named_in_the_error(lonely_package, mon
             '[columns]\na = {type = "date", meaning = "a"}\n[files]\n',
             "column 'a' has type 'date'; expected one of text",
         ),
-        ('[columns]\n[files."../x"]\nwhat=""\nsource=""\ncolumns=[]\n', r"file '\.\./x'; expected folder/name"),
-        ('[columns]\n[files."mail/x"]\nwhat=""\nsource=""\ncolumns=["a"]\n', "'mail/x' has the column 'a', which"),
+        (
+            '[columns]\n[files."../x"]\nwhat=""\nsource=""\ncolumns=[]\n',
+            r"file '\.\./x'; expected folder/name",
+        ),
+        (
+            '[columns]\n[files."mail/x"]\nwhat=""\nsource=""\ncolumns=["a"]\n',
+            "'mail/x' has the column 'a', which",
+        ),
         ('[columns]\n[files."mail/x"]\nwhat=""\n', r"schema\.toml: 'columns' is missing"),
     ],
 )

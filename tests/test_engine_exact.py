@@ -90,7 +90,9 @@ def test_a_storm_with_full_works_takes_as_long_as_in_simpy(threshold):
 
 @pytest.mark.parametrize("threshold", [None, 0])
 def test_lock_hand_overs_take_as_long_as_in_simpy(threshold):
-    costs = Costs(walk_ns=11, outside_ns=203, hold_ns=101, transfer_ns=60, waiter_ns=7, page_ns=300, queue_ns=500)
+    costs = Costs(
+        walk_ns=11, outside_ns=203, hold_ns=101, transfer_ns=60, waiter_ns=7, page_ns=300, queue_ns=500
+    )
     assert_equal_times([0, 13, 29], [11_000, 12_000, 13_000], costs, threshold)
 
 
@@ -107,7 +109,9 @@ def test_works_at_one_worker_start_and_end_by_lindleys_recursion(arrivals, wake_
     arrivals = sorted(arrivals)
     kill_ns, sizes = (list(column) for column in zip(*arrivals, strict=True))
     walk_ns, record_ns, service_ns, work_ns = 12, 15, 333, 300
-    machine = quiet_machine(len(arrivals) + 1, gather_record_ps=1000 * record_ns, work_ns=work_ns, wake_ns=wake_ns)
+    machine = quiet_machine(
+        len(arrivals) + 1, gather_record_ps=1000 * record_ns, work_ns=work_ns, wake_ns=wake_ns
+    )
     kernel = lock_kernel(0, 1000 * service_ns, walk_ps=1000 * walk_ns, lock=Lock.NONE)
     outcome = simulate_deaths(machine, kernel, V3.but(threshold=0, swap_entries_min=0), kill_ns, sizes)
 
@@ -152,7 +156,9 @@ def test_one_process_alone_exits_after_the_sum_of_its_costs_up_to_rounding(name,
     else:
         spent += sum(total(stage.cost, entries // run_entries) for top in kernel.run for stage in top.walk())
     alone_ns = 5000 + 1500 + 150_000 + spent / 1000 + 100_000
-    assert int(outcome.world.process[0].exited_ns) == pytest.approx(alone_ns, rel=1e-4)  # each grain is rounded to ns
+    assert int(outcome.world.process[0].exited_ns) == pytest.approx(
+        alone_ns, rel=1e-4
+    )  # each grain is rounded to ns
 
 
 @pytest.mark.parametrize("folio_pages", [1, 16])
@@ -164,13 +170,19 @@ def test_present_pages_cost_their_unmapping_their_freeing_and_a_zone_lock_every_
 
     def parts(what: str) -> int:
         return sum(
-            getattr(c, f"{what}_{part}_ps") for c in (kernel.present, kernel.flush) for part in ("cpu", "memory")
+            getattr(c, f"{what}_{part}_ps")
+            for c in (kernel.present, kernel.flush)
+            for part in ("cpu", "memory")
         )
 
     flushes = -(-pages // (512 * folio_pages))
     zone_locks = flushes * -(-min(pages, 512 * folio_pages) // 63)
-    expected_ps = pages * parts("entry") + pages // folio_pages * parts("run") + zone_locks * kernel.zone.call_cpu_ps
-    assert int(outcome.world.process[0].exited_ns) * 1000 == pytest.approx(expected_ps, abs=20_000)  # rounded to ns
+    expected_ps = (
+        pages * parts("entry") + pages // folio_pages * parts("run") + zone_locks * kernel.zone.call_cpu_ps
+    )
+    assert int(outcome.world.process[0].exited_ns) * 1000 == pytest.approx(
+        expected_ps, abs=20_000
+    )  # rounded to ns
 
 
 # Bound by a lock.

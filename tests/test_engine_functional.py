@@ -45,7 +45,9 @@ def test_more_simultaneous_walkers_never_spin_less_for_an_entry(name):
 def test_calls_under_one_lock_never_overlap():
     machine = quiet_machine(5, **TRANSFERS)
     storm = Storm("walkers", processes=9, swap_entries=[300, 2000], gap_ns=(0, 50_000))
-    outcome = swaplib.simulate(machine, lock_kernel(90_000), storm, V3.but(threshold=4, workers="per_cpu"), grain=4)
+    outcome = swaplib.simulate(
+        machine, lock_kernel(90_000), storm, V3.but(threshold=4, workers="per_cpu"), grain=4
+    )
     trace = outcome.df_trace().query("category in ('release', 'drain')").sort_values("start_ms")
     assert trace.category.nunique() == 2
     assert (trace.start_ms.to_numpy()[1:] >= trace.end_ms.to_numpy()[:-1]).all()
@@ -58,7 +60,9 @@ def test_no_work_runs_before_it_was_queued():
     outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, V3.but(threshold=0))
     trace = outcome.df_trace()
     freed, gathered = (
-        trace[trace.category == category].assign(entries=lambda t: t.end_ms - t.start_ms).sort_values("end_ms")
+        trace[trace.category == category]
+        .assign(entries=lambda t: t.end_ms - t.start_ms)
+        .sort_values("end_ms")
         for category in ("drain", "gather")
     )
     assert freed.start_ms.min() >= gathered.end_ms.min() - 500 / MS  # queueing itself is gather time
@@ -99,7 +103,9 @@ def test_a_dearer_swap_core_adds_its_entry_parts_and_leaves_zram_alone():
     added = []
     for policy in (SYNC, swaplib.policy("zram-deferred")):
         plain, dear = (
-            swaplib.simulate(quiet_machine(2, core_entry_permille=c), swaplib.kernel("7.0"), storm, policy).summary()
+            swaplib.simulate(
+                quiet_machine(2, core_entry_permille=c), swaplib.kernel("7.0"), storm, policy
+            ).summary()
             for c in (1000, 5000)
         )
         added.append(dear.exit_ms_last - plain.exit_ms_last)
@@ -115,7 +121,9 @@ def test_a_dearer_swap_core_adds_its_entry_parts_and_leaves_zram_alone():
 @pytest.mark.parametrize("name", swaplib.kernels().name)
 def test_a_threshold_above_the_number_of_exits_is_sync_when_gathering_is_free(name, run_entries, grain):
     machine = quiet_machine(2, slice_ns=MS, switch_ns=1500, **TRANSFERS)
-    storm = Storm("few", processes=3, swap_entries=3000, run_entries=run_entries, present_pages=100, gap_ns=1000)
+    storm = Storm(
+        "few", processes=3, swap_entries=3000, run_entries=run_entries, present_pages=100, gap_ns=1000
+    )
     one, other = (
         swaplib.simulate(machine, swaplib.kernel(name), storm, policy, grain=grain)
         for policy in (SYNC, V3.but(threshold=4))
@@ -150,7 +158,9 @@ def test_batching_is_faster_where_the_kernel_frees_entry_by_entry():
     machine = quiet_machine(1)
     storm = Storm("one", swap_entries=8192, run_entries=16)
     one, other = (
-        swaplib.simulate(machine, swaplib.kernel("6.11"), storm, swaplib.policy(policy)).summary().exit_ms_last
+        swaplib.simulate(machine, swaplib.kernel("6.11"), storm, swaplib.policy(policy))
+        .summary()
+        .exit_ms_last
         for policy in ("sync", "sync-batched")
     )
     assert other < one
@@ -240,8 +250,14 @@ def test_one_process_queues_the_works_that_its_gather_says(entries, run_entries,
     outcome = swaplib.simulate(quiet_machine(2), swaplib.kernel("6.18"), storm, policy)
     tables = max(1, -(-entries // 512))
     cuts = np.arange(tables + 1) * entries // tables
-    runs = [part for size in np.diff(cuts) for part in [run_entries] * (size // run_entries) + [size % run_entries]]
-    alone = swaplib.gather([part for part in runs if part], exiting=1, threshold=threshold, swap_entries_min=0)
+    runs = [
+        part
+        for size in np.diff(cuts)
+        for part in [run_entries] * (size // run_entries) + [size % run_entries]
+    ]
+    alone = swaplib.gather(
+        [part for part in runs if part], exiting=1, threshold=threshold, swap_entries_min=0
+    )
     assert outcome.summary().works == len(alone.works)
     assert outcome.summary().entries_async == entries
     if entries % 512 == 0 or run_entries == 1:
@@ -267,7 +283,9 @@ def test_deferred_objects_are_freed_after_their_slots_on_every_kernel(name):
 
 def test_every_object_waits_in_one_place():
     storm = Storm("one", swap_entries=20_000)
-    outcome = swaplib.simulate(quiet_machine(1), swaplib.kernel("6.18"), storm, swaplib.policy("zram-deferred"))
+    outcome = swaplib.simulate(
+        quiet_machine(1), swaplib.kernel("6.18"), storm, swaplib.policy("zram-deferred")
+    )
     assert outcome.summary().backlog_entries_peak <= 20_000
     assert outcome.df_samples().backlog_entries.max() <= 20_000
 
@@ -310,7 +328,9 @@ def test_two_threads_that_reclaim_never_take_the_same_slots():
 def test_munmap_is_gathered_only_where_the_policy_says_so():
     storm = Storm("unmap", processes=2, swap_entries=5000, how="munmap")
     works = [
-        swaplib.simulate(quiet_machine(3), swaplib.kernel("6.18"), storm, V3.but(threshold=0, dying_only=dying))
+        swaplib.simulate(
+            quiet_machine(3), swaplib.kernel("6.18"), storm, V3.but(threshold=0, dying_only=dying)
+        )
         .summary()
         .works
         for dying in (True, False)
@@ -334,7 +354,9 @@ def times_and_spin(kernel, storm, policy, grain, cpus):
 @pytest.mark.parametrize("cpus", [2, 8])
 @pytest.mark.parametrize("kernel", ["6.11", "6.12", "6.18", "7.0", "7.x-nopool"])
 @pytest.mark.parametrize("policy", [SYNC, V3])
-def test_grains_up_to_16_agree_within_a_percent_and_two_points_of_spin(policy, kernel, cpus, sharing, classes):
+def test_grains_up_to_16_agree_within_a_percent_and_two_points_of_spin(
+    policy, kernel, cpus, sharing, classes
+):
     storm = Storm("walkers", processes=cpus, swap_entries=20_480, sharing=sharing, size_classes=classes)
     times, spin = times_and_spin(kernel, storm, policy, 1, cpus)
     for grain in (4, 16):

@@ -55,7 +55,11 @@ def test_decoding_gives_back_what_was_encoded(runs):
     assert (decoded.tolist(), decoded_nr.tolist()) == (first.tolist(), nr.tolist())
 
 
-@given(st.lists(st.one_of(st.integers(0, ENTRY_MAX), st.integers(2**63, 2**64 - 1), st.integers(0, 5)), max_size=12))
+@given(
+    st.lists(
+        st.one_of(st.integers(0, ENTRY_MAX), st.integers(2**63, 2**64 - 1), st.integers(0, 5)), max_size=12
+    )
+)
 def test_encoding_gives_back_every_sequence_of_slots_that_decodes(slots):
     try:
         runs = decode(np.array(slots, dtype=np.uint64))
@@ -117,12 +121,23 @@ def test_lengths_that_match_no_entry_are_refused():
 
 def test_neighbours_of_the_walk_become_runs_and_descending_ones_do_not():
     first, nr = runs_of([10, 11, 12, 20, 19, 18, 30])
-    assert list(zip(first.tolist(), nr.tolist(), strict=True)) == [(10, 3), (20, 1), (19, 1), (18, 1), (30, 1)]
+    assert list(zip(first.tolist(), nr.tolist(), strict=True)) == [
+        (10, 3),
+        (20, 1),
+        (19, 1),
+        (18, 1),
+        (30, 1),
+    ]
 
 
 def test_a_run_ends_at_a_cluster_border_when_asked():
     first, nr = runs_of(np.arange(500, 1600), cluster_entries=512)
-    assert list(zip(first.tolist(), nr.tolist(), strict=True)) == [(500, 12), (512, 512), (1024, 512), (1536, 64)]
+    assert list(zip(first.tolist(), nr.tolist(), strict=True)) == [
+        (500, 12),
+        (512, 512),
+        (1024, 512),
+        (1536, 64),
+    ]
 
 
 def test_a_run_ends_with_its_swap_device():
@@ -163,5 +178,7 @@ def test_sorting_a_shuffled_batch_recovers_the_sequence(shuffled, block):
 @given(st.lists(st.integers(0, 40), max_size=60))
 def test_runs_of_a_walk_cannot_be_joined_further_and_keep_its_order(walk):
     first, nr = runs_of(walk)
-    assert [int(entry) + i for entry, length in zip(first, nr, strict=True) for i in range(int(length))] == walk
+    assert [
+        int(entry) + i for entry, length in zip(first, nr, strict=True) for i in range(int(length))
+    ] == walk
     assert not (first[1:] == first[:-1] + nr[:-1].astype(np.uint64)).any()

@@ -14,7 +14,10 @@ def ns_per_entry(ms, mib):
 
 
 def test_an_entry_of_real_data_takes_0_86_to_0_96_us_on_small_arm_cores():
-    deferred, processes = swaplib.load("published/munmap_deferred"), swaplib.load("published/munmap_by_processes")
+    deferred, processes = (
+        swaplib.load("published/munmap_deferred"),
+        swaplib.load("published/munmap_by_processes"),
+    )
     alone = processes[(processes.processes == 1) & (processes.machine == "Raspberry Pi 4B")]
     ns = [
         *ns_per_entry(deferred.base_munmap_ms, deferred.process_mib),
@@ -42,8 +45,12 @@ def test_batching_brings_a_same_filled_entry_from_about_196_to_63_ns():
 
 
 def test_the_printed_speed_ups_of_deferring_follow_from_the_printed_times_within_1_percent():
-    printed = pd.concat([swaplib.load(f"published/munmap_{name}", printed=True) for name in ("by_size", "deferred")])
-    printed = printed[printed.speedup != ""].assign(key=lambda d: d.machine + d.base_munmap_ms).set_index("key")
+    printed = pd.concat(
+        [swaplib.load(f"published/munmap_{name}", printed=True) for name in ("by_size", "deferred")]
+    )
+    printed = (
+        printed[printed.speedup != ""].assign(key=lambda d: d.machine + d.base_munmap_ms).set_index("key")
+    )
     times = printed.base_munmap_ms.astype(float) / printed.deferred_munmap_ms.astype(float)
     checked = swaplib.reproduce(printed.speedup, times, tolerance_percent=1)
     assert "differs" not in set(checked.verdict)
@@ -77,13 +84,17 @@ def test_zram_takes_68_to_90_percent_of_an_exit_on_6_18(case, percent):
 
 
 def test_on_6_1_an_entry_takes_as_many_instructions_in_long_runs_as_in_short_ones():
-    counted = swaplib.load("measured/instructions_by_function").groupby(["kernel", "case"]).insns_per_entry.sum()
+    counted = (
+        swaplib.load("measured/instructions_by_function").groupby(["kernel", "case"]).insns_per_entry.sum()
+    )
     old, new = counted["6.1"], counted["6.12"]
     assert old["swap run16 sync"] / old["swap random-single sync"] == pytest.approx(1, abs=0.02)
     assert new["swap nr=16 sync (4K folios)"] / new["swap nr=1 sync"] == pytest.approx(0.55, abs=0.01)
 
 
 def test_runs_of_plain_pages_are_as_long_as_runs_of_folios():
-    storms = swaplib.load("measured/exit_storm_6.18_2cpu").query("swap_frac == 1 and layout_run == 16 and mb == 64")
+    storms = swaplib.load("measured/exit_storm_6.18_2cpu").query(
+        "swap_frac == 1 and layout_run == 16 and mb == 64"
+    )
     runs = storms.assign(run=storms.swap_entries / storms.swap_runs).groupby("folio_pages").run.median()
     assert runs[1] == pytest.approx(runs[16], rel=0.05)

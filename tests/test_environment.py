@@ -27,7 +27,12 @@ CONDA_NAME = {  # what conda-forge calls differently, or offers without a part t
     "seaborn": "seaborn-base",
 }
 MACHINES = [
-    {"sys_platform": platform, "os_name": system, "python_version": version, "python_full_version": f"{version}.9"}
+    {
+        "sys_platform": platform,
+        "os_name": system,
+        "python_version": version,
+        "python_full_version": f"{version}.9",
+    }
     for platform, system in [("linux", "posix"), ("darwin", "posix"), ("win32", "nt")]
     for version in ["3.11", "3.12", "3.13", "3.14"]
 ]
@@ -65,7 +70,9 @@ def test_the_lock_holds_the_base_and_the_tests_but_no_other_extra():
     names = {canonicalize_name(line.name) for line in LOCKED}
     others = {extra for extra in PROJECT["optional-dependencies"] if extra != "test"}
     only_others = {
-        canonicalize_name(Requirement(line).name) for o in others for line in PROJECT["optional-dependencies"][o]
+        canonicalize_name(Requirement(line).name)
+        for o in others
+        for line in PROJECT["optional-dependencies"][o]
     }
     assert not names & only_others
 

@@ -56,7 +56,9 @@ def test_a_control_that_is_missing_is_named():
 
 
 def test_the_code_that_it_shows_gives_the_runs_that_it_shows():
-    setting = replace(SMALL, policy_b="async-per-node", threshold=3, run_entries=16, layout="even-odd", seed=7)
+    setting = replace(
+        SMALL, policy_b="async-per-node", threshold=3, run_entries=16, layout="even-odd", seed=7
+    )
     namespace = {"swaplib": swaplib}
     exec(setting.code().replace("swaplib.plot_timeline(*runs)", ""), namespace)
     for mine, shown in zip(setting.runs(), namespace["runs"], strict=True):
@@ -71,7 +73,10 @@ def test_policy_a_is_as_it_is_named_and_policy_b_has_the_choices():
 
 
 def test_a_choice_that_is_a_policys_own_does_not_rename_it():
-    assert replace(SMALL, policy_b="async-v3", **own_values(policy="async-v3")).runs()[1].policy.name == "async-v3"
+    assert (
+        replace(SMALL, policy_b="async-v3", **own_values(policy="async-v3")).runs()[1].policy.name
+        == "async-v3"
+    )
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -81,7 +86,10 @@ def test_a_choice_that_is_switched_off_makes_no_difference(name):
     policy = swaplib.policy(name)
     other = {"threshold": 5, "max_active": 3, "worker_nice": 7}
     off = {choice: value for choice, value in other.items() if choice not in used_choices(policy)}
-    runs = [swaplib.simulate(machine, kernel, storm, p, trace=False).summary() for p in (policy, policy.but(**off))]
+    runs = [
+        swaplib.simulate(machine, kernel, storm, p, trace=False).summary()
+        for p in (policy, policy.but(**off))
+    ]
     assert runs[0].equals(runs[1])
 
 
@@ -93,7 +101,10 @@ def test_a_choice_that_is_switched_off_makes_no_difference(name):
             "Kernel 6.18 cannot serve policy slot-cache-async. Choose",
         ),
         ({"kernel": "7.0", "policy_a": "slot-cache-async"}, "Choose kernel 6.1, 6.11 or 6.12."),
-        ({"storm": "server", "processes": 100}, "Storm 'server' has .* swap entries; machine 'phone-8gb' has"),
+        (
+            {"storm": "server", "processes": 100},
+            "Storm 'server' has .* swap entries; machine 'phone-8gb' has",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_in_a_sentence(change, sentence):
@@ -114,8 +125,21 @@ def test_the_number_of_processes_that_is_said_to_fit_does_and_one_more_does_not(
 
 
 def test_every_control_is_followed(explorer):
-    moves = {"seed": 3, "processes": 5, "run_entries": 8, "layout": "even-odd", "policy_a": "reaper", "kernel": "6.18"}
-    moves |= {"threshold": 9, "policy_b": "adaptive", "worker_nice": 3, "machine": "phone-16gb", "storm": "munmap"}
+    moves = {
+        "seed": 3,
+        "processes": 5,
+        "run_entries": 8,
+        "layout": "even-odd",
+        "policy_a": "reaper",
+        "kernel": "6.18",
+    }
+    moves |= {
+        "threshold": 9,
+        "policy_b": "adaptive",
+        "worker_nice": 3,
+        "machine": "phone-16gb",
+        "storm": "munmap",
+    }
     for name, value in moves.items():
         before = explorer.picture.value, explorer.numbers.value, explorer.code.value
         explorer.controls[name].value = value
@@ -126,7 +150,11 @@ def test_every_control_is_followed(explorer):
 
 def test_a_storm_and_a_policy_bring_their_own_values(explorer):
     explorer.controls["storm"].value = "munmap"
-    assert (explorer.setting.processes, explorer.setting.run_entries, explorer.setting.layout) == (1, 512, "sequential")
+    assert (explorer.setting.processes, explorer.setting.run_entries, explorer.setting.layout) == (
+        1,
+        512,
+        "sequential",
+    )
     explorer.controls["policy_b"].value = "adaptive"
     own = swaplib.policy("adaptive")
     assert (explorer.setting.threshold, explorer.setting.worker_nice) == (own.threshold, own.worker_nice)
@@ -178,7 +206,9 @@ def test_a_file_that_is_no_trace_is_kept_and_said_to_be_in_the_way(explorer):
 CASES = {
     "camera": Setting(processes=4),
     "one cpu": Setting(machine="lab-2cpu", storm="lab", processes=3),
-    "nothing to free": Setting(machine="lab-2cpu", storm="munmap", processes=1, run_entries=512, policy_b="adaptive"),
+    "nothing to free": Setting(
+        machine="lab-2cpu", storm="munmap", processes=1, run_entries=512, policy_b="adaptive"
+    ),
     "nodes": Setting(machine="server-2x48", kernel="6.18", storm="server", processes=8, run_entries=4),
     "same twice": Setting(processes=2, policy_a="async-v3"),
     "long name": Setting(processes=4, threshold=30, max_active=40, worker_nice=-11),

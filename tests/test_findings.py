@@ -19,7 +19,9 @@ CALL = 'import swaplib\nswaplib.finding("gather", "It holds 3.", values={"held":
 
 
 def example(**changes):
-    return finding(**{"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "yes", **changes})
+    return finding(
+        **{"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "yes", **changes}
+    )
 
 
 def write(path: Path, *bundles, source=CALL):
@@ -91,7 +93,11 @@ def test_a_value_that_is_not_flat_is_refused_by_name(value):
 
 def test_findings_are_read_from_stored_outputs_in_order(tmp_path):
     write(tmp_path / "02_b.ipynb", example(question="Q2")._repr_mimebundle_())
-    write(tmp_path / "01_a.ipynb", {"text/plain": "3"}, example(question="word", values={"x": 2.5})._repr_mimebundle_())
+    write(
+        tmp_path / "01_a.ipynb",
+        {"text/plain": "3"},
+        example(question="word", values={"x": 2.5})._repr_mimebundle_(),
+    )
     table = findings(tmp_path)
     assert list(table.columns) == ["question", "notebook", "sentence", "verdict", "values"]
     assert list(table.question) == ["word", "Q2"]
@@ -107,7 +113,9 @@ def test_a_folder_without_findings_gives_an_empty_frame_with_its_columns(tmp_pat
 def test_a_question_answered_twice_is_an_error_that_names_both_notebooks(tmp_path):
     for name in ("01_a", "02_b"):
         write(tmp_path / f"{name}.ipynb", example()._repr_mimebundle_())
-    with pytest.raises(ValueError, match="Q1 is answered twice: in 01_a and in 02_b; expected one finding a question"):
+    with pytest.raises(
+        ValueError, match="Q1 is answered twice: in 01_a and in 02_b; expected one finding a question"
+    ):
         findings(tmp_path)
 
 
@@ -118,7 +126,9 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
         findings(tmp_path)
 
 
-@pytest.mark.parametrize("bundle", [{"x": 3}, {"question": "Q1"}, {**example()._repr_mimebundle_()[MIME], "more": 1}])
+@pytest.mark.parametrize(
+    "bundle", [{"x": 3}, {"question": "Q1"}, {**example()._repr_mimebundle_()[MIME], "more": 1}]
+)
 def test_a_stored_finding_that_is_none_is_named(tmp_path, bundle):
     write(tmp_path / "03_c.ipynb", {MIME: bundle})
     with pytest.raises(ValueError, match=r"03_c: an output of type .* is no finding"):
@@ -126,7 +136,9 @@ def test_a_stored_finding_that_is_none_is_named(tmp_path, bundle):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere is not a folder; expected one with executed notebooks"):
+    with pytest.raises(
+        FileNotFoundError, match="nowhere is not a folder; expected one with executed notebooks"
+    ):
         findings(tmp_path / "nowhere")
 
 

@@ -160,7 +160,12 @@ operations = st.one_of(
     st.tuples(st.just("inc"), st.integers(-1, 2)),
     st.tuples(st.just("gather"), processes, st.sampled_from([1, 1, 1, 0]), st.integers(0, 60)),
     st.tuples(st.just("fin"), processes),
-    *[st.tuples(st.just("rm"), processes, st.integers(0, 99), lengths, st.integers(0, 40), st.integers(0, 20))] * 3,
+    *[
+        st.tuples(
+            st.just("rm"), processes, st.integers(0, 99), lengths, st.integers(0, 40), st.integers(0, 20)
+        )
+    ]
+    * 3,
 )
 failures = st.one_of(st.just([]), st.just([-1]), st.lists(st.integers(1, 30), unique=True, max_size=12))
 constants = {
@@ -188,7 +193,9 @@ def test_a_replay_equals_the_reference_whatever_is_interleaved_or_fails(case):
 
 @pytest.mark.parametrize("page_bytes", PAGES_BYTES)
 @given(
-    runs=st.lists(st.tuples(st.sampled_from([1, 1, 2, 16, 512]), st.integers(0, 12_000)), min_size=1, max_size=4),
+    runs=st.lists(
+        st.tuples(st.sampled_from([1, 1, 2, 16, 512]), st.integers(0, 12_000)), min_size=1, max_size=4
+    ),
     gather_fail=failures,
     page_fail=failures,
 )
@@ -205,18 +212,24 @@ def test_a_replay_equals_the_reference_on_every_page_size(page_bytes, runs, gath
     assert replay({**case, "page_size": page_bytes}) == expected
 
 
-@given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1, 16]), st.integers(0, 9), st.integers(-3, 20))))
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1, 16]), st.integers(0, 9), st.integers(-3, 20)))
+)
 def test_runs_are_coded_block_by_block_as_one_by_one(blocks):
     code = []
     for first, nr, count, stride in blocks:
         append_runs(code, first, nr, count, stride)
-    assert code == coded([(first + k * stride, nr) for first, nr, count, stride in blocks for k in range(count)])
+    assert code == coded(
+        [(first + k * stride, nr) for first, nr, count, stride in blocks for k in range(count)]
+    )
 
 
 # What the patch promises, and what it does not.
 
 
-@pytest.mark.parametrize(("nr", "records", "entries"), [(1, 9678, 9678), (2, 4849, 9698), (512, 4849, 2_482_688)])
+@pytest.mark.parametrize(
+    ("nr", "records", "entries"), [(1, 9678, 9678), (2, 4849, 9698), (512, 4849, 2_482_688)]
+)
 def test_a_full_work_holds_9678_single_entries_or_4849_runs(nr, records, entries):
     first = gather(np.full(9679, nr)).works.iloc[0]
     assert (first["records"], first["entries"], first["pages"]) == (records, entries, 19)
@@ -282,9 +295,13 @@ def test_a_gather_of_runs_equals_the_replay_of_its_calls(runs, threshold, gather
     case = {"nr_min": threshold, "cache_alloc_fail": gather_fail, "page_alloc_fail": page_fail}
     expected = replay({"ops": [["inc", 1], ["gather", 0, 1, sum(runs)], *calls, ["fin", 0]], **case})
     columns = ["items", "slots", "pages", "entries", "after_calls", "at_finish"]
-    assert gathered.works.to_numpy().tolist() == [[work[name] for name in columns] for work in expected["works"]]
+    assert gathered.works.to_numpy().tolist() == [
+        [work[name] for name in columns] for work in expected["works"]
+    ]
     held = gathered.work_of_run[gathered.work_of_run >= 0]
-    assert np.bincount(held, minlength=len(expected["works"])).tolist() == [work["items"] for work in expected["works"]]
+    assert np.bincount(held, minlength=len(expected["works"])).tolist() == [
+        work["items"] for work in expected["works"]
+    ]
     assert (gathered.gather_allocations, gathered.page_allocations) == (
         expected["cache_allocs"],
         expected["page_allocs"],
@@ -365,7 +382,9 @@ def test_the_apps_of_the_thread_need_the_works_and_pages_derived_by_hand(swap_ki
     assert (app.works, app.pages * 4) == (works, pages_kib)
 
 
-@pytest.mark.parametrize(("page_bytes", "slots", "pages"), [(4096, 510, 19), (16384, 2046, 4), (65536, 8190, 1)])
+@pytest.mark.parametrize(
+    ("page_bytes", "slots", "pages"), [(4096, 510, 19), (16384, 2046, 4), (65536, 8190, 1)]
+)
 def test_limits_follow_from_the_page_size(page_bytes, slots, pages):
     limits = Limits.for_page(page_bytes)
     assert (limits.page_slots, limits.pages_per_work, limits.gather_bytes) == (slots, pages, 128)
@@ -444,7 +463,9 @@ def test_runs_of_another_shape_are_refused():
 
 
 def test_counts_of_exiting_processes_for_other_runs_are_refused():
-    with pytest.raises(ValueError, match=r"exiting has shape \(2,\); expected one number, or one for each of 3 runs"):
+    with pytest.raises(
+        ValueError, match=r"exiting has shape \(2,\); expected one number, or one for each of 3 runs"
+    ):
         gather([1, 1, 1], exiting=[1, 2])
 
 

@@ -16,7 +16,9 @@ from swaplib.notebooks import collection
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = collection(FOLDER)
-FILES = [path for path in sorted(FOLDER.rglob("*.ipynb")) if not any(part.startswith(".") for part in path.parts)]
+FILES = [
+    path for path in sorted(FOLDER.rglob("*.ipynb")) if not any(part.startswith(".") for part in path.parts)
+]
 
 # A parameter that matters, for every notebook with an answer: setting it must change the finding.
 MATTERS = {
@@ -35,7 +37,9 @@ MATTERS = {
     "12_your_machine": {"fit_processes": 1},
 }
 
-ABSOLUTE = re.compile(r"(?<![\w.:/~])/(?:home|root|tmp|usr|var|opt|mnt|srv|work|Users|private)/\w|\b[A-Z]:\\\w")
+ABSOLUTE = re.compile(
+    r"(?<![\w.:/~])/(?:home|root|tmp|usr|var|opt|mnt|srv|work|Users|private)/\w|\b[A-Z]:\\\w"
+)
 UNSTABLE = re.compile(
     r"cpu_count|sched_getaffinity|\bplatform\.|gethostname|\buname\b|getpass|datetime\.now|\btime\.\w*\(|perf_counter"
     r"|^%%?time|os\.environ|\bPath\.home",
@@ -104,7 +108,9 @@ def test_every_parameter_has_type_literal_default_and_help_and_papermill_sees_it
         assert parameter.help
         ast.literal_eval(parameter.default)
     seen = papermill.inspect_notebook(str(notebook.path)).values()
-    assert [tuple(p.values()) for p in seen] == [(p.name, p.type, p.default, p.help) for p in notebook.parameters]
+    assert [tuple(p.values()) for p in seen] == [
+        (p.name, p.type, p.default, p.help) for p in notebook.parameters
+    ]
     (cell,) = tagged(notebook.path, "parameters")
     assert len(ast.parse(cell.source).body) == len(cell.source.splitlines()) == len(notebook.parameters)
 
@@ -114,7 +120,9 @@ def test_every_parameter_is_checked(notebook):
     (cell,) = tagged(notebook.path, "check")
     calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
     checks = [call for call in calls if ast.unparse(call.func).endswith("check_parameters")]
-    assert {keyword.arg for call in checks for keyword in call.keywords} == {p.name for p in notebook.parameters}
+    assert {keyword.arg for call in checks for keyword in call.keywords} == {
+        p.name for p in notebook.parameters
+    }
 
 
 @every_notebook
@@ -172,7 +180,9 @@ def test_counts_run_from_one_as_after_one_clean_execution(path):
 
 @every_file
 def test_no_output_is_an_error_or_comes_from_stderr(path):
-    assert [output for output in outputs(path) if output.output_type == "error" or output.get("name") == "stderr"] == []
+    assert [
+        output for output in outputs(path) if output.output_type == "error" or output.get("name") == "stderr"
+    ] == []
 
 
 @every_file
@@ -215,7 +225,10 @@ def test_no_output_depends_on_time_host_or_cpu_count(path):
 @every_file
 def test_no_picture_is_loaded_from_outside(path):
     text = "\n".join(cell.source for cell in read(path).cells) + shown_text(path)
-    assert re.findall(r"!\[[^\]]*\]\(\s*(?:https?:)?//|<(?:img|script|link|iframe)[^>]*(?:https?:)?//", text) == []
+    assert (
+        re.findall(r"!\[[^\]]*\]\(\s*(?:https?:)?//|<(?:img|script|link|iframe)[^>]*(?:https?:)?//", text)
+        == []
+    )
 
 
 @every_file
@@ -231,7 +244,9 @@ def test_an_absolute_path_would_be_found(text):
     assert ABSOLUTE.search(text)
 
 
-@pytest.mark.parametrize("text", ["/proc/PID/status", "https://lore.kernel.org/all/x", "data/tmp/x", "and/or"])
+@pytest.mark.parametrize(
+    "text", ["/proc/PID/status", "https://lore.kernel.org/all/x", "data/tmp/x", "and/or"]
+)
 def test_what_is_no_path_of_a_machine_is_not_taken_for_one(text):
     assert not ABSOLUTE.search(text)
 

@@ -74,7 +74,10 @@ def test_a_file_stays_below_400_lines(path):
 def test_the_readme_of_the_package_names_every_file_once_and_no_other():
     text = (PACKAGE / "README.md").read_text(encoding="utf-8")
     named = [
-        name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w/]+\.py)`", line)
+        name
+        for line in text.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([\w/]+\.py)`", line)
     ]
     readers = PACKAGE / "evidence" / "readers"
     files = [path for path in FILES if path.name != "__init__.py" and path.parent != readers]

@@ -151,7 +151,9 @@ def test_a_policy_refuses_by_name(change, message):
 
 
 def test_an_unknown_choice_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"policy 'async-v3' has no choice 'treshold'; its choices are .*threshold"):
+    with pytest.raises(
+        ValueError, match=r"policy 'async-v3' has no choice 'treshold'; its choices are .*threshold"
+    ):
         swaplib.policy("async-v3", treshold=3)
 
 
@@ -207,7 +209,11 @@ def test_the_parts_of_a_storm_refuse_by_name(build, message):
     [
         ({"swap_slots": 999}, {}, r"storm 'big' has 1000 swap entries; machine 'quiet' has 999"),
         ({"swap_slots": 1000}, {"swap_used_entries": 1}, r"has 1001 swap entries; machine 'quiet' has 1000"),
-        ({"memory_pages": 1000, "free_pages": 900}, {}, r"storm 'big' needs 1150 pages.*machine 'quiet' has 1000"),
+        (
+            {"memory_pages": 1000, "free_pages": 900},
+            {},
+            r"storm 'big' needs 1150 pages.*machine 'quiet' has 1000",
+        ),
         ({"memory_pages": 1000, "free_pages": 0}, {"present_pages": 751}, r"needs 1001 pages"),
         ({"memory_pages": 1000, "free_pages": 0}, {"file_pages": 751}, r"needs 1001 pages"),
     ],
@@ -233,7 +239,9 @@ def test_raw_words_are_the_same_on_every_machine():
 def test_a_known_storm_is_drawn():
     storm = Storm("known", processes=4, swap_entries=(10, 1000), present_pages=[7, 8], gap_ns=(0, 1000))
     deaths = storm.draw(quiet_machine(3, nodes=3), seed=5)
-    assert [column.tolist() for column in (deaths.kill_ns, deaths.swap_entries, deaths.present_pages)] == DRAWN
+    assert [
+        column.tolist() for column in (deaths.kill_ns, deaths.swap_entries, deaths.present_pages)
+    ] == DRAWN
     assert deaths.node.tolist() == [0, 1, 2, 0]
 
 
@@ -310,7 +318,9 @@ def test_a_policy_that_needs_a_slot_cache_is_refused_where_there_is_none(kernel,
     ],
 )
 def test_costs_beyond_64_bits_are_refused_by_name(numbers):
-    with pytest.raises(ValueError, match=r"machine 'quiet' with kernel 'one lock': .* what 64 bits can count"):
+    with pytest.raises(
+        ValueError, match=r"machine 'quiet' with kernel 'one lock': .* what 64 bits can count"
+    ):
         swaplib.simulate(quiet_machine(1, **numbers), lock_kernel(1000), ONE, SYNC)
 
 
@@ -327,7 +337,9 @@ def test_the_largest_costs_that_are_not_refused_still_add_up():
 def test_a_lock_inside_itself_is_refused():
     inside = Stage("inside", Cost(), Lock.DEVICE)
     kernel = lock_kernel(1000, run=(Stage("outer", Cost(), Lock.DEVICE, children=(inside,)),))
-    with pytest.raises(ValueError, match=r"kernel 'one lock': stage 'inside' takes the DEVICE lock while it is held"):
+    with pytest.raises(
+        ValueError, match=r"kernel 'one lock': stage 'inside' takes the DEVICE lock while it is held"
+    ):
         swaplib.simulate(quiet_machine(1), kernel, ONE, SYNC)
 
 

@@ -31,7 +31,9 @@ def test_a_notebook_says_its_parameters_with_type_default_and_help(notebooks):
 def test_papermill_sees_the_same_parameters(notebooks):
     for notebook in notebooks:
         seen = papermill.inspect_notebook(str(notebook.path)).values()
-        assert [tuple(p.values()) for p in seen] == [(p.name, p.type, p.default, p.help) for p in notebook.parameters]
+        assert [tuple(p.values()) for p in seen] == [
+            (p.name, p.type, p.default, p.help) for p in notebook.parameters
+        ]
 
 
 def test_a_parameter_may_hold_a_comma_a_hash_or_an_equals_sign(tmp_path):
@@ -93,7 +95,9 @@ def test_no_name_chooses_all_and_every_notebook_comes_once(notebooks):
 def test_an_unknown_or_ambiguous_name_is_refused_with_what_there_is(notebooks):
     with pytest.raises(UsageError, match=r"there is no notebook '01_dise'; did you mean 01_dice\?"):
         select(["01_dise"], notebooks)
-    with pytest.raises(UsageError, match="there is no notebook 'xyz'; expected one of 00_start, 01_dice, 02_coins"):
+    with pytest.raises(
+        UsageError, match="there is no notebook 'xyz'; expected one of 00_start, 01_dice, 02_coins"
+    ):
         select(["xyz"], notebooks)
     with pytest.raises(UsageError, match="notebook '0' could be 00_start or 01_dice or 02_coins"):
         select(["0"], notebooks)
@@ -112,7 +116,10 @@ def test_a_parameter_goes_to_the_notebooks_that_declare_it(notebooks):
 
 
 def test_a_text_wins_over_a_value_from_a_file(notebooks):
-    assert assign(notebooks[2:], {"coins": "3"}, {"coins": 1, "sides": 5})["02_coins"] == {"coins": 3, "sides": 5}
+    assert assign(notebooks[2:], {"coins": "3"}, {"coins": 1, "sides": 5})["02_coins"] == {
+        "coins": 3,
+        "sides": 5,
+    }
 
 
 def test_a_misspelt_parameter_is_refused_with_what_was_meant(notebooks):

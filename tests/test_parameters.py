@@ -17,7 +17,9 @@ def refusal(value, spec):
 
 def test_a_value_outside_a_list_is_refused_with_the_list():
     assert refusal(5, [4, 16, 64]) == "parameter 'x' is 5; expected one of 4, 16, 64"
-    assert refusal("async", ["sync", "reaper"]) == "parameter 'x' is 'async'; expected one of 'sync', 'reaper'"
+    assert (
+        refusal("async", ["sync", "reaper"]) == "parameter 'x' is 'async'; expected one of 'sync', 'reaper'"
+    )
 
 
 def test_true_is_not_the_whole_number_one():
@@ -28,7 +30,10 @@ def test_true_is_not_the_whole_number_one():
 def test_a_range_takes_whole_numbers_only():
     assert refusal(513, range(1, 513)) == "parameter 'x' is 513; expected a whole number from 1 to 512"
     assert refusal(4.0, range(1, 513)) == "parameter 'x' is 4.0; expected a whole number from 1 to 512"
-    assert refusal(3, range(0, 11, 2)) == "parameter 'x' is 3; expected a whole number from 0 to 10 in steps of 2"
+    assert (
+        refusal(3, range(0, 11, 2))
+        == "parameter 'x' is 3; expected a whole number from 0 to 10 in steps of 2"
+    )
 
 
 @given(st.integers(-50, 50), st.integers(-50, 50), st.integers(1, 60))
@@ -47,7 +52,9 @@ def test_an_interval_includes_its_ends():
 
 
 def test_none_leaves_an_end_of_an_interval_open():
-    check_parameters({"low": 1e300, "high": -1e300, "both": 7}, low=(0, None), high=(None, 0), both=(None, None))
+    check_parameters(
+        {"low": 1e300, "high": -1e300, "both": 7}, low=(0, None), high=(None, 0), both=(None, None)
+    )
     assert refusal(-1, (0, None)) == "parameter 'x' is -1; expected a number of at least 0"
     assert refusal(1, (None, 0)) == "parameter 'x' is 1; expected a number of at most 0"
 
@@ -74,7 +81,8 @@ def test_each_names_the_item_that_is_wrong():
 @pytest.mark.parametrize("value", [[], 4, "4", (4,)])
 def test_each_needs_a_list_that_is_not_empty(value):
     assert (
-        refusal(value, each([4])) == f"parameter 'x' is {value!r}; expected a list of one or more items, each one of 4"
+        refusal(value, each([4]))
+        == f"parameter 'x' is {value!r}; expected a list of one or more items, each one of 4"
     )
 
 

@@ -49,7 +49,9 @@ def slices(trace):
     for event in trace["traceEvents"]:
         if event["ph"] == "X":
             start = nanoseconds(event["ts"])
-            found[event["pid"], event["tid"]].append((start, start + nanoseconds(event["dur"]), event["name"]))
+            found[event["pid"], event["tid"]].append(
+                (start, start + nanoseconds(event["dur"]), event["name"])
+            )
     return found
 
 

@@ -42,7 +42,9 @@ def test_every_repetition_holds_every_cell_once_in_an_order_of_its_own():
 @given(st.integers(0, 300), st.sampled_from(sorted(probe_core.ORDERS)), st.integers(0, 3))
 def test_every_page_is_paged_out_once(pages, order, seed):
     blocks = probe_core.page_order(pages, order, seed)
-    assert sorted(page for first, count in blocks for page in range(first, first + count)) == list(range(pages))
+    assert sorted(page for first, count in blocks for page in range(first, first + count)) == list(
+        range(pages)
+    )
 
 
 def test_the_order_decides_the_runs():
@@ -66,7 +68,9 @@ def test_runs_that_are_not_what_was_asked_for_are_noted(layout, note):
 
 def test_slots_are_read_from_the_page_map(tmp_path, monkeypatch):
     def words(*slots):
-        return b"".join((1 << 62 | slot << 5 if slot is not None else 1 << 63).to_bytes(8, "little") for slot in slots)
+        return b"".join(
+            (1 << 62 | slot << 5 if slot is not None else 1 << 63).to_bytes(8, "little") for slot in slots
+        )
 
     file = tmp_path / "pagemap"
     real = open
@@ -113,7 +117,9 @@ def test_folios_of_64_kib_are_refused_where_they_would_not_come(tmp_path, monkey
     assert re.search(says, "".join(found))
 
 
-@pytest.mark.parametrize("changes", [{"processes": [0]}, {"mb": [0]}, {"swap_share": [1.5]}, {"repetitions": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"processes": [0]}, {"mb": [0]}, {"swap_share": [1.5]}, {"repetitions": 0}]
+)
 def test_an_impossible_plan_is_refused(changes):
     with pytest.raises(probe_core.ProbeError, match="whole numbers from 1"):
         probe_core.plan(options(**changes))
@@ -129,7 +135,9 @@ def test_a_dry_run_does_not_miss_the_swap_that_it_is_told_to_set_up(capsys, monk
 
 @pytest.mark.parametrize("swap_kib", [0, 1 << 20])
 def test_more_memory_than_there_is_is_refused_before_anything_starts(monkeypatch, swap_kib):
-    monkeypatch.setattr(probe_core, "memory_kib", lambda field: swap_kib if field.startswith("Swap") else 1 << 24)
+    monkeypatch.setattr(
+        probe_core, "memory_kib", lambda field: swap_kib if field.startswith("Swap") else 1 << 24
+    )
     missing = probe_core.missing(probe_core.plan(options(mb=[1 << 24], swap_share=[0.0])))
     assert len(missing) == 2  # one and two processes
     assert all("MiB of memory" in what for what in missing)
@@ -152,7 +160,11 @@ def test_the_core_runs_alone_in_an_empty_folder(tmp_path):
     grid = ["--processes", "2", "--mb", "2", "--swap-share", "0", "--order", "random"]
     command = [sys.executable, "-I", "core.py", *grid]
     done = subprocess.run(
-        [*command, "--repetitions", "1", "--foreground"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [*command, "--repetitions", "1", "--foreground"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     frame = swaplib.measured_cells(pd.read_csv(tmp_path / "runs.csv"))
@@ -219,7 +231,14 @@ def test_everything_is_taken_back_when_it_is_told_to_end(places, calls, number):
 
 def owned(places, **changes):
     """Write the owner file of a run that was killed."""
-    owner = {"pid": 1 << 30, "started": "long ago", "device": "zram0", "added": False, "bytes": 4096, "before": []}
+    owner = {
+        "pid": 1 << 30,
+        "started": "long ago",
+        "device": "zram0",
+        "added": False,
+        "bytes": 4096,
+        "before": [],
+    }
     places.owner.write_text(json.dumps(owner | changes))
 
 
@@ -240,7 +259,10 @@ def test_the_device_of_a_run_that_goes_on_is_not_taken_away(places, calls):
         places.owner.write_text(json.dumps(owner | parent))
         with pytest.raises(probe_core.ProbeError, match="wait for it"):
             zram.clean_up(places)
-        with pytest.raises(probe_core.ProbeError, match="wait for it"), zram.zram_swap(1 << 20, places=places):
+        with (
+            pytest.raises(probe_core.ProbeError, match="wait for it"),
+            zram.zram_swap(1 << 20, places=places),
+        ):
             pass
     assert places.owner.exists()
 

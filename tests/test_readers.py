@@ -37,7 +37,13 @@ LMKD = {
     ),
     "without a reason": (
         "Kill 'com.example.app:remote' (2183), uid 10123, oom_score_adj -800 to free 55304kB rss, 12kb swap",
-        {"rss_kib": 55304, "swap_kib": 12, "process": "com.example.app:remote", "oom_score_adj": -800, "reason": ""},
+        {
+            "rss_kib": 55304,
+            "swap_kib": 12,
+            "process": "com.example.app:remote",
+            "oom_score_adj": -800,
+            "reason": "",
+        },
     ),
     "Samsung": (
         "Reclaim 'com.example.app' (566), uid 1000, oom_score_adj 995, state 19 to free 20768kB rss, 47708kB swap; "
@@ -49,9 +55,15 @@ LMKD = {
         "2413008kB swap, 16kB dmabuf_pss, 32kB dmabuf_rss; reason: device is low on swap (1kB < 2kB)",
         {"rss_kib": 4445960, "rss_anon_kib": 3990164, "swap_kib": 2413008, "dmabuf_kib": 16},
     ),
-    "without a size": ("Kill 'com.example.app' (999), uid 10123, oom_score_adj 5", {"pid": 999, "oom_score_adj": 5}),
+    "without a size": (
+        "Kill 'com.example.app' (999), uid 10123, oom_score_adj 5",
+        {"pid": 999, "oom_score_adj": 5},
+    ),
     "watchdog": ("lmkd watchdog killed process 2183, oom_score_adj 900", {"pid": 2183, "oom_score_adj": 900}),
-    "Android 11": (f"{KILL}; {WHY}", {"rss_kib": 188964, "swap_kib": 22360, "uid": 10123, "oom_score_adj": 945}),
+    "Android 11": (
+        f"{KILL}; {WHY}",
+        {"rss_kib": 188964, "swap_kib": 22360, "uid": 10123, "oom_score_adj": 945},
+    ),
     "anonymous and dmabuf": (
         "Kill 'a b' (7), uid 1, oom_score_adj 0 to free 100kB rss, 60kB anon rss, 20kB swap, 8kB dmabuf rss; reason: x",
         {"rss_kib": 100, "rss_anon_kib": 60, "swap_kib": 20, "dmabuf_kib": 8},
@@ -127,7 +139,12 @@ DRIVER = (
 @pytest.mark.parametrize(
     ("text", "names", "rss", "reason"),
     [
-        (ANDROID_8, ["com.example.app", "other"], [55304, 4], "system is under critical memory pressure oom_adj 900"),
+        (
+            ANDROID_8,
+            ["com.example.app", "other"],
+            [55304, 4],
+            "system is under critical memory pressure oom_adj 900",
+        ),
         (DRIVER, ["d.play.games.ui"], [20784], "cache 32112kB is below limit 32384kB for oom_score_adj 1000"),
         (
             DRIVER.replace("<6>", "<6>[ 12.500000] "),
@@ -194,7 +211,9 @@ def test_what_lmkd_says_without_killing_is_not_taken_for_a_kill(save):
 
 def test_a_log_that_powershell_wrote_is_read(tmp_path):
     path = tmp_path / "log.txt"
-    path.write_bytes(f"--------- beginning of main\r\n{FORMATS['threadtime']}{KILL}; {WHY}\r\n".encode("utf-16"))
+    path.write_bytes(
+        f"--------- beginning of main\r\n{FORMATS['threadtime']}{KILL}; {WHY}\r\n".encode("utf-16")
+    )
     frame = swaplib.read_lmkd(path)
     assert (frame.swap_kib.tolist(), frame.attrs["lines"]) == ([22360], 2)
 
@@ -202,7 +221,8 @@ def test_a_log_that_powershell_wrote_is_read(tmp_path):
 def test_a_large_log_is_read_in_bounded_memory(tmp_path):
     """40 MB of a usual logcat take hardly more memory than its first tenth; a row is a few hundred bytes."""
     noise = (
-        "11-24 10:00:01.500  1000  1234  1300 D SomeService: a message of the usual length, about this and that\n" * 99
+        "11-24 10:00:01.500  1000  1234  1300 D SomeService: a message of the usual length, about this and that\n"
+        * 99
     )
     grown = []
     for megabytes in (4, 40):
@@ -220,7 +240,9 @@ def test_a_large_log_is_read_in_bounded_memory(tmp_path):
 
 
 def test_the_reason_of_a_kill_is_kept_whole(save):
-    assert swaplib.read_lmkd(save(f"{FORMATS['brief']}{KILL}; {WHY}\n")).reason[0] == WHY.removeprefix("reason: ")
+    assert swaplib.read_lmkd(save(f"{FORMATS['brief']}{KILL}; {WHY}\n")).reason[0] == WHY.removeprefix(
+        "reason: "
+    )
 
 
 def test_the_long_format_has_its_message_on_the_next_line(save):
@@ -250,7 +272,9 @@ def test_times_count_from_the_first_kill_over_the_end_of_a_year(save):
 
 
 def test_a_line_of_lmkd_that_is_not_understood_is_counted_and_shown(save):
-    frame = swaplib.read_lmkd(save(f"I/lmkd( 1): Kill it, whatever it is\nI/other( 1): hello\nI/lmkd( 1): {KILL}\n"))
+    frame = swaplib.read_lmkd(
+        save(f"I/lmkd( 1): Kill it, whatever it is\nI/other( 1): hello\nI/lmkd( 1): {KILL}\n")
+    )
     assert (len(frame), frame.attrs["unread"], frame.attrs["other"], frame.attrs["lines"]) == (1, 1, 1, 3)
     assert "line 1: I/lmkd( 1): Kill it" in frame.attrs["notes"][0]
 
@@ -302,8 +326,14 @@ def test_a_table_is_read_behind_every_prefix(save, prefix):
 
 
 HEADERS = {
-    "2.6": ("uid  tgid total_vm      rss cpu oom_adj oom_score_adj name", "0 310 10000 1000 1 -17 -1000 udevd"),
-    "3.10": ("uid  tgid total_vm      rss nr_ptes swapents oom_score_adj name", "0 310 10000 1000 22 50 -1000 udevd"),
+    "2.6": (
+        "uid  tgid total_vm      rss cpu oom_adj oom_score_adj name",
+        "0 310 10000 1000 1 -17 -1000 udevd",
+    ),
+    "3.10": (
+        "uid  tgid total_vm      rss nr_ptes swapents oom_score_adj name",
+        "0 310 10000 1000 22 50 -1000 udevd",
+    ),
     "4.15": (
         "uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name",
         "0 310 10000 1000 77824 50 0 udevd",
@@ -350,7 +380,10 @@ def test_a_child_that_is_killed_instead_is_the_victim(save):
 
 def test_who_was_to_be_killed_is_the_victim_where_no_line_says_more(save):
     frame = swaplib.read_oom(save(LINES_6.partition("Memory cgroup out")[0] + OLD))
-    assert frame.groupby("event").process.apply(list).tolist() == [["sh", "node worker"], ["systemd-udevd", "stress"]]
+    assert frame.groupby("event").process.apply(list).tolist() == [
+        ["sh", "node worker"],
+        ["systemd-udevd", "stress"],
+    ]
     assert frame[frame.killed].process.tolist() == ["node worker", "stress"]
 
 
@@ -366,9 +399,16 @@ def test_the_table_of_the_oom_killer_is_read_with_and_without_kinds_of_memory(sa
     victim = frame[frame.killed].iloc[0]
     assert len(frame) == 2
     assert frame.attrs["unread"] == 0
-    assert (victim.pid, victim.rss_kib, victim.swap_kib, victim.total_vm_kib) == (2183, 480000, 20000, 2000000)
+    assert (victim.pid, victim.rss_kib, victim.swap_kib, victim.total_vm_kib) == (
+        2183,
+        480000,
+        20000,
+        2000000,
+    )
     assert victim.process in ("stress", "Web Content (1)")
-    assert frame.rss_anon_kib.dropna().tolist() == anon  # of an old table only the victim's, from its own line
+    assert (
+        frame.rss_anon_kib.dropna().tolist() == anon
+    )  # of an old table only the victim's, from its own line
 
 
 def test_each_use_of_the_oom_killer_is_an_event(save):
@@ -376,9 +416,7 @@ def test_each_use_of_the_oom_killer_is_an_event(save):
 
 
 def test_a_victim_without_a_table_is_a_row(save):
-    line = (
-        "oom: Memory cgroup out of memory: Killed process 9 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB"
-    )
+    line = "oom: Memory cgroup out of memory: Killed process 9 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB"
     frame = swaplib.read_oom(save(line))
     assert (frame.rss_anon_kib[0], frame.killed[0], frame.event[0]) == (4, True, 0)
 
@@ -397,7 +435,9 @@ def status(name, rss, swap):
 
 
 def test_snapshots_have_the_layout_of_the_patchs_memory_table(save):
-    frame = swaplib.read_status([save(status("app", 300, 100), "fg_5min.txt"), save("Name:\tkthreadd\nPid:\t2\n", "k")])
+    frame = swaplib.read_status(
+        [save(status("app", 300, 100), "fg_5min.txt"), save("Name:\tkthreadd\nPid:\t2\n", "k")]
+    )
     assert frame.columns.tolist()[:9] == swaplib.load("mail/process_memory").columns.tolist()
     row = frame.iloc[0]
     assert (row.app, row.label, row.minutes, row.swap_ratio_percent) == ("app", "fg_5min", 5, 25)
@@ -440,7 +480,9 @@ def benchmark(values, frames):
 
 def test_macrobenchmark_becomes_the_frame_that_compare_takes(save):
     files = {
-        arm: save(json.dumps(benchmark([v + shift for v in (10, 11, 12, 13)], [[1, 2, 3]] * 4)), f"{arm}.json")
+        arm: save(
+            json.dumps(benchmark([v + shift for v in (10, 11, 12, 13)], [[1, 2, 3]] * 4)), f"{arm}.json"
+        )
         for arm, shift in (("before", 0), ("after", -5))
     }
     frame = swaplib.read_macrobenchmark(files)
@@ -473,7 +515,9 @@ def test_a_file_without_results_is_refused(save, text):
 def test_kills_become_a_storm(save):
     times = ("10:00:00.000", "10:00:00.100", "10:00:00.150")
     kills = [KILL.replace("2183", str(pid)) for pid in range(3)]
-    text = "\n".join(f"11-24 {time} 612 612 I lmkd: {kill}; {WHY}" for time, kill in zip(times, kills, strict=True))
+    text = "\n".join(
+        f"11-24 {time} 612 612 I lmkd: {kill}; {WHY}" for time, kill in zip(times, kills, strict=True)
+    )
     storm = swaplib.to_storm(swaplib.read_lmkd(save(text)))
     assert storm.processes == 3
     assert storm.swap_entries == [22360 // 4] * 3
@@ -484,7 +528,9 @@ def test_kills_become_a_storm(save):
 def test_a_storm_of_a_long_log_is_its_largest_burst(save):
     times = ("10:00:00.000", "10:20:00.100", "10:20:00.150", "10:20:00.400", "11:00:00.000")
     kills = [KILL.replace("2183", str(pid)) for pid in range(5)]
-    text = "\n".join(f"11-24 {time} 612 612 I lmkd: {kill}; {WHY}" for time, kill in zip(times, kills, strict=True))
+    text = "\n".join(
+        f"11-24 {time} 612 612 I lmkd: {kill}; {WHY}" for time, kill in zip(times, kills, strict=True)
+    )
     frame = swaplib.read_lmkd(save(text))
     assert swaplib.to_storm(frame).processes == 5
     storm = swaplib.to_storm(frame, burst_s=1)
@@ -494,7 +540,9 @@ def test_a_storm_of_a_long_log_is_its_largest_burst(save):
 
 
 def test_one_death_that_is_told_twice_is_one_of_the_storm(save):
-    frame = swaplib.read_lmkd(save(f"{FORMATS['threadtime']}{KILL}; {WHY}\n{FORMATS['threadtime']}{KILL}; {WHY}\n"))
+    frame = swaplib.read_lmkd(
+        save(f"{FORMATS['threadtime']}{KILL}; {WHY}\n{FORMATS['threadtime']}{KILL}; {WHY}\n")
+    )
     assert swaplib.to_storm(frame).processes == 1
 
 
@@ -535,16 +583,28 @@ def test_the_tables_of_data_are_measured_storms():
 
 
 def test_a_table_with_the_least_of_columns_is_read(save):
-    frame = swaplib.read_measurements(save("kernel;smp;procs;mb;last_exit_us\n6.6.1;8;1;64;1500,5\n", "runs.csv"))
+    frame = swaplib.read_measurements(
+        save("kernel;smp;procs;mb;last_exit_us\n6.6.1;8;1;64;1500,5\n", "runs.csv")
+    )
     (cell,) = swaplib.measured_cells(frame).itertuples()
-    assert (cell.measured, cell.layout_run, cell.swap_frac, cell.how, cell.accel) == (1.5005, 1, 1, "exit", "native")
+    assert (cell.measured, cell.layout_run, cell.swap_frac, cell.how, cell.accel) == (
+        1.5005,
+        1,
+        1,
+        "exit",
+        "native",
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("kernel,", "release,", "has no column 'kernel'; measured storms need kernel, smp, procs, mb"),
-        ("exit_cpu_us_sum,swap_back99_us", "a,b", "measures nothing; expected at least one column of exit_cpu_us_sum"),
+        (
+            "exit_cpu_us_sum,swap_back99_us",
+            "a,b",
+            "measures nothing; expected at least one column of exit_cpu_us_sum",
+        ),
         ("1,64,1.0", "one,64,1.0", "row 2: column 'procs' is 'one'; expected a whole number"),
         ("1,64,1.0", "1,64,1.5", "row 2: column 'swap_frac' is 1.5; expected a share between 0 and 1"),
         ("1,64,1.0,16", "1,64,1.0,3", "row 2: column 'layout_run' is 3; expected one of 1, -2, 16, 0"),
@@ -596,7 +656,15 @@ WORDS = [
     "[ pid ] uid ",
     "name",
 ]
-WORDS += ["<6>lowmemorykiller: ", "oom-kill:", "task=", ",pid=1,uid=1", "Kill process 1 (", ") score", "killinfo: "]
+WORDS += [
+    "<6>lowmemorykiller: ",
+    "oom-kill:",
+    "task=",
+    ",pid=1,uid=1",
+    "Kill process 1 (",
+    ") score",
+    "killinfo: ",
+]
 WORDS += ["Killed process 1 (", ") total-vm:", "invoked oom-killer", "\x00", "\n", "[ 1] 1 1", "é", "reason:"]
 
 

@@ -101,7 +101,10 @@ def test_a_link_to_a_notebook_leads_to_its_page(real):
 def test_every_link_inside_the_report_leads_somewhere(real):
     for text in real.values():
         for link in Addresses(text).links:
-            assert link.startswith(("https://", "#")) or link.removesuffix(".ipynb").removesuffix(".html") in real
+            assert (
+                link.startswith(("https://", "#"))
+                or link.removesuffix(".ipynb").removesuffix(".html") in real
+            )
 
 
 def test_code_is_folded_and_parameters_are_shown(real):
@@ -154,7 +157,9 @@ def body(*cells, links=None, tmp_path):
 
 
 def test_columns_of_words_their_heads_and_the_index_are_marked_and_columns_of_numbers_are_not(tmp_path):
-    frame = pd.DataFrame({"n": [1, 2], "verdict": ["equal", "x"], "share": [0.5, None]}, index=["first", "second"])
+    frame = pd.DataFrame(
+        {"n": [1, 2], "verdict": ["equal", "x"], "share": [0.5, None]}, index=["first", "second"]
+    )
     made = body(("frame", frame.rename_axis("place").to_html()), tmp_path=tmp_path).html
     marked = re.findall(r'<t[hd] class="text[^>]*>([^<]*)<', made)
     assert [word for word in marked if word] == ["verdict", "place", "first", "equal", "second", "x"]
@@ -190,7 +195,10 @@ def test_sections_are_listed_in_order_and_can_be_reached(tmp_path):
     made = body("# 07 · Title\n\nText", "## One & two", "## One & two", tmp_path=tmp_path)
     assert isinstance(made, Body)
     assert made.sections == [("section-1", "One & two"), ("section-2", "One & two")]
-    assert [re.search(rf'id="{anchor}"', made.html) is not None for anchor, _ in made.sections] == [True, True]
+    assert [re.search(rf'id="{anchor}"', made.html) is not None for anchor, _ in made.sections] == [
+        True,
+        True,
+    ]
     assert "<h1" not in made.html
 
 
@@ -223,7 +231,11 @@ def written(tmp_path):
     _, dice, coins, broken = notebooks
     results.keep(Execution(dice, {"label": "<i>"}, stored(dice, "execute_result", data=bundle), None, 1.26))
     results.keep(Execution(coins, {}, None, "did not start: no <kernel>", 0.5))
-    error = {"ename": "ValueError", "evalue": "<script>x</script>", "traceback": ["ValueError: <script>x</script>"]}
+    error = {
+        "ename": "ValueError",
+        "evalue": "<script>x</script>",
+        "traceback": ["ValueError: <script>x</script>"],
+    }
     output = stored(broken, "error", **error)
     results.keep(Execution(broken, {}, output, "cell [3]: ValueError: <script>x</script>", 2))
     write_notebook(tmp_path / "slide.ipynb", [("", "# Slide\n\nHow <far>?")])
@@ -271,7 +283,9 @@ def test_pages_lead_to_their_neighbours(written):
 
 def test_every_page_states_a_policy_that_forbids_loading(written):
     for path in written.parent.glob("*.html"):
-        assert '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; ' in path.read_text()
+        assert (
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; ' in path.read_text()
+        )
 
 
 def test_the_front_page_lists_the_questions_of_the_thread_with_the_answers_of_this_run(written):

@@ -73,7 +73,9 @@ def test_a_last_digit_off_by_one_differs(computed, places, step):
 @given(computed_numbers, places, st.integers(min_value=2, max_value=1000))
 def test_a_last_digit_off_by_two_or_more_differs_whichever_way(computed, places, steps):
     for wrong in (steps, -steps):
-        assert verdict(str(printed(computed, places) + wrong * Decimal(1).scaleb(-places)), computed) == DIFFERS
+        assert (
+            verdict(str(printed(computed, places) + wrong * Decimal(1).scaleb(-places)), computed) == DIFFERS
+        )
 
 
 @given(computed_numbers, places, roundings)
@@ -119,13 +121,17 @@ def test_a_published_zero_has_no_relative_difference():
 
 def test_index_levels_become_key_columns():
     keys = pd.MultiIndex.from_tuples([("rpi", 1), ("rpi", 2)], names=["machine", "processes"])
-    frame = reproduce(pd.Series(["59.0", "94.6"], index=keys), pd.Series([94.6, 59.04], index=keys[::-1]), unit="ms")
+    frame = reproduce(
+        pd.Series(["59.0", "94.6"], index=keys), pd.Series([94.6, 59.04], index=keys[::-1]), unit="ms"
+    )
     assert frame[["machine", "processes"]].to_numpy().tolist() == [["rpi", 1], ["rpi", 2]]
     assert frame.verdict.tolist() == [ROUNDED, EQUAL]
 
 
 def test_a_frame_is_compared_cell_by_cell_with_a_unit_a_column():
-    said = pd.DataFrame({"time_ms": ["1.0", "2.0"], "share": ["10", "20"]}, index=pd.Index(["x", "y"], name="case"))
+    said = pd.DataFrame(
+        {"time_ms": ["1.0", "2.0"], "share": ["10", "20"]}, index=pd.Index(["x", "y"], name="case")
+    )
     frame = reproduce(said, said.astype(float), unit={"time_ms": "ms", "share": "%"})
     assert list(frame.columns[:3]) == ["case", "item", "unit"]
     assert frame.unit.tolist() == ["ms", "%", "ms", "%"]
@@ -144,8 +150,18 @@ def test_the_arguments_are_left_as_they_were():
     [
         ({"a": "1"}, {"b": 1}, ValueError, "a is in published but not in computed"),
         ({"a": "1"}, {"a": 1, "b": 1}, ValueError, "b is in computed but not in published"),
-        ({"a": 1.5}, {"a": 1.5}, TypeError, "a: the published number 1.5 is a float, which has lost its printed"),
-        ({"a": "about 20"}, {"a": 20}, ValueError, "a: the published number is 'about 20'; expected a number"),
+        (
+            {"a": 1.5},
+            {"a": 1.5},
+            TypeError,
+            "a: the published number 1.5 is a float, which has lost its printed",
+        ),
+        (
+            {"a": "about 20"},
+            {"a": 20},
+            ValueError,
+            "a: the published number is 'about 20'; expected a number",
+        ),
         ({"a": ""}, {"a": 20}, ValueError, "a: the published number is ''"),
         ({"a": "nan"}, {"a": 20}, ValueError, "expected a finite number"),
         ({"a": "20"}, {"a": math.nan}, ValueError, "a: the computed number is nan"),
@@ -182,4 +198,6 @@ def test_the_printed_camera_averages_are_truncated():
 def test_every_printed_swap_ratio_follows_from_vmswap_and_vmrss(version):
     memory = swaplib.load(version)
     ratio = 100 * memory.vmswap_kib / (memory.vmswap_kib + memory.vmrss_kib)
-    assert set(reproduce(swaplib.load(version, printed=True).swap_ratio_percent, ratio, unit="%").verdict) == {ROUNDED}
+    assert set(
+        reproduce(swaplib.load(version, printed=True).swap_ratio_percent, ratio, unit="%").verdict
+    ) == {ROUNDED}

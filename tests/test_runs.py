@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from swaplib.evidence.runs import read_runs
 
-TIDY = "arm,run,metric,unit,better,value\nbefore,1,t,ms,lower,3\nbefore,2,t,ms,lower,4\nafter,1,t,ms,lower,1\n"
+TIDY = (
+    "arm,run,metric,unit,better,value\nbefore,1,t,ms,lower,3\nbefore,2,t,ms,lower,4\nafter,1,t,ms,lower,1\n"
+)
 
 
 @pytest.fixture
@@ -103,7 +105,10 @@ def test_columns_that_mean_nothing_here_are_ignored_and_said(write):
 
 def test_control_characters_in_names_become_their_escapes(write):
     frame = read_runs(
-        write("arm,metric,value\n" + "".join(f"{a},\x1b[31m\u202ex,{v}\n" for a in ("before", "after") for v in (1, 2)))
+        write(
+            "arm,metric,value\n"
+            + "".join(f"{a},\x1b[31m\u202ex,{v}\n" for a in ("before", "after") for v in (1, 2))
+        )
     )
     assert set(frame.metric) == {r"\x1b[31m\u202ex"}
 
@@ -115,22 +120,37 @@ def test_blanks_around_names_and_numbers_make_no_difference(write):
 
 
 REFUSED = {
-    "a missing column": ("arm,time\nbefore,1\n", "row 1: there is no column 'value'; expected the columns arm"),
+    "a missing column": (
+        "arm,time\nbefore,1\n",
+        "row 1: there is no column 'value'; expected the columns arm",
+    ),
     "no arm at all": ("run,value\n1,1\n", "row 1: there is no column 'arm'"),
     "a wide file without the base": ("old,new\n1,2\n3,4\n", "row 1: no column is the base 'before'"),
-    "text in numbers": ("before_ms,after_ms\n1,2\n3,n/a\n", "row 3: column 'after_ms' is 'n/a'; expected a number"),
+    "text in numbers": (
+        "before_ms,after_ms\n1,2\n3,n/a\n",
+        "row 3: column 'after_ms' is 'n/a'; expected a number",
+    ),
     "a blank line before the error": ("arm,value\nbefore,1\n\nafter,x\n", "row 4: column 'value' is 'x'"),
     "an empty value": ("arm,value\nbefore,1\nbefore,\n", "row 3: column 'value' is empty; expected a number"),
     "an empty arm": ("arm,value\nbefore,1\n,2\n", "row 3: column 'arm' is empty; expected text"),
     "NaN": ("arm,value\nbefore,1\nbefore,NaN\n", "row 3: column 'value' is 'NaN'; expected a number"),
     "infinity": ("before,after\n1,-inf\n3,4\n", "row 2: column 'after' is '-inf'; expected a number"),
-    "a number too large": ("before,after\n1,1e999\n3,4\n", "row 2: column 'after' is '1e999'; expected a number"),
+    "a number too large": (
+        "before,after\n1,1e999\n3,4\n",
+        "row 2: column 'after' is '1e999'; expected a number",
+    ),
     "a run that is no whole number": (
         "arm,run,value\nbefore,one,1\n",
         "row 2: column 'run' is 'one'; expected a whole",
     ),
-    "one run in an arm": (TIDY, "row 4: column 'arm' is 'after' only here for metric 't': one run has no spread"),
-    "one run in an arm of a wide file": ("before,after\n1,\n2,\n3,4\n", "row 4: column 'arm' is 'after' only here"),
+    "one run in an arm": (
+        TIDY,
+        "row 4: column 'arm' is 'after' only here for metric 't': one run has no spread",
+    ),
+    "one run in an arm of a wide file": (
+        "before,after\n1,\n2,\n3,4\n",
+        "row 4: column 'arm' is 'after' only here",
+    ),
     "a run twice": (
         "arm,run,value\nbefore,1,1\nbefore,2,2\nbefore,1,2\n",
         "row 4: column 'run' is 1 for the second time in arm 'before' of metric 'runs'; expected one value a run",
@@ -148,7 +168,10 @@ REFUSED = {
         "arm,better,value\nbefore,up,1\n",
         "row 2: column 'better' is 'up'; expected lower or hi",
     ),
-    "decimal points among decimal commas": ("before;after\n1,5;2\n3;4.5\n", "row 3: column 'after' is '4.5'; expected"),
+    "decimal points among decimal commas": (
+        "before;after\n1,5;2\n3;4.5\n",
+        "row 3: column 'after' is '4.5'; expected",
+    ),
     "decimal commas between commas": ("before,after\n1,5,2\n", "row 2: 3 cells; expected 2"),
     "a row cut short": ("arm,value\nbefore,1\nbefore\n", "row 3: 1 cell; expected 2"),
     "an open quote": ('arm,value\nbefore,"1\n', "unexpected end of data; expected comma-separated text"),

@@ -45,7 +45,9 @@ PERMEABILITY_Y = [1.15, 0.88, 0.90, 0.74, 1.21]
 DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 
 values = st.lists(st.integers(1, 1000).map(float), min_size=2, max_size=6)
-far_from_zero = st.lists(st.integers(80, 120).map(float), min_size=3, max_size=6)  # both ratios have an interval
+far_from_zero = st.lists(
+    st.integers(80, 120).map(float), min_size=3, max_size=6
+)  # both ratios have an interval
 
 
 def camera(name):
@@ -212,14 +214,18 @@ def test_p_is_uniform_under_the_null(test, paired):
 def test_hedges_g_agrees_with_statsmodels():
     before, after = camera("cold_start")
     theirs = effectsize_smd(after.mean(), after.std(ddof=1), 6, before.mean(), before.std(ddof=1), 6)[0]
-    assert hedges_g(before, after)[0] == pytest.approx(theirs, rel=1e-3)  # theirs approximates the gamma factor
+    assert hedges_g(before, after)[0] == pytest.approx(
+        theirs, rel=1e-3
+    )  # theirs approximates the gamma factor
 
 
 def test_hedges_interval_holds_noncentralities_that_do_not_exclude_the_observed_t():
     before, after = camera("cold_start")
     g, low, high = hedges_g(before, after)
     t = stats.ttest_ind(after, before).statistic
-    assert [stats.nct.cdf(t, 10, one * t / g) for one in (low, high)] == pytest.approx([0.975, 0.025], rel=1e-6)
+    assert [stats.nct.cdf(t, 10, one * t / g) for one in (low, high)] == pytest.approx(
+        [0.975, 0.025], rel=1e-6
+    )
 
 
 def test_hedges_interval_of_many_runs_joins_that_of_few():
@@ -234,14 +240,22 @@ def test_power_equals_statsmodels_when_spread_and_runs_are_equal():
     assert detectable_difference(2, 2, 6, 6) == pytest.approx(
         2 * theirs.solve_power(nobs1=6, alpha=0.05, power=0.8), rel=1e-6
     )
-    assert runs_needed(1.0, 1, 1) == math.ceil(theirs.solve_power(effect_size=1.0, alpha=0.05, power=0.8)) == 17
+    assert (
+        runs_needed(1.0, 1, 1) == math.ceil(theirs.solve_power(effect_size=1.0, alpha=0.05, power=0.8)) == 17
+    )
     assert runs_needed(0.1, 1, 1) == math.ceil(theirs.solve_power(effect_size=0.1, alpha=0.05, power=0.8))
 
 
 def test_power_of_pairs_equals_statsmodels():
     theirs = TTestPower()
-    assert paired_detectable(2, 8) == pytest.approx(2 * theirs.solve_power(nobs=8, alpha=0.05, power=0.8), rel=1e-6)
-    assert paired_runs_needed(0.5, 1) == math.ceil(theirs.solve_power(effect_size=0.5, alpha=0.05, power=0.8)) == 34
+    assert paired_detectable(2, 8) == pytest.approx(
+        2 * theirs.solve_power(nobs=8, alpha=0.05, power=0.8), rel=1e-6
+    )
+    assert (
+        paired_runs_needed(0.5, 1)
+        == math.ceil(theirs.solve_power(effect_size=0.5, alpha=0.05, power=0.8))
+        == 34
+    )
 
 
 def test_power_is_met_in_a_simulation_of_unequal_spread():

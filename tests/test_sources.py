@@ -67,11 +67,15 @@ def test_of_several_kernels_one_is_taken(tmp_path):
     assert set(swaplib.read_source("measured/exit_storm_instructions", "6.12").kernel) == {"6.12", "6.12+v3"}
 
 
-@pytest.mark.parametrize("text", ["", "nothing of interest\n", '{"benchmarks": []}', "a,b\n1,2\n", "\x00\x01\x02"])
+@pytest.mark.parametrize(
+    "text", ["", "nothing of interest\n", '{"benchmarks": []}', "a,b\n1,2\n", "\x00\x01\x02"]
+)
 def test_a_file_with_nothing_to_read_is_refused_with_what_is_accepted(tmp_path, text):
     path = tmp_path / "file"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"holds no storm, kill or snapshot.*logcat.*dmesg.*snapshots.*'probe'"):
+    with pytest.raises(
+        ValueError, match=r"holds no storm, kill or snapshot.*logcat.*dmesg.*snapshots.*'probe'"
+    ):
         swaplib.read_source(path)
 
 

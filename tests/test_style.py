@@ -26,7 +26,9 @@ def tracked() -> list[Path]:
     """The text files of the checkout that git knows, or that stand there where git does not."""
     listed = None
     if shutil.which("git") and (ROOT / ".git").exists():
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
     names = (
         listed.split("\0")
         if listed is not None
@@ -69,7 +71,9 @@ def test_a_public_name_has_a_docstring(name):
 
 
 def test_nothing_tracked_names_a_path_of_one_machine():
-    pattern = re.compile(rb"""(?<![\w.:/<>-])/(?:tmp|root|work|var/tmp|home/[a-z]+|Users/[A-Za-z]+)/\w[^\s"']*""")
+    pattern = re.compile(
+        rb"""(?<![\w.:/<>-])/(?:tmp|root|work|var/tmp|home/[a-z]+|Users/[A-Za-z]+)/\w[^\s"']*"""
+    )
     found = [
         f"{path.relative_to(ROOT)}: {match.group().decode(errors='replace')}"
         for path in tracked()
@@ -80,6 +84,8 @@ def test_nothing_tracked_names_a_path_of_one_machine():
 
 
 def test_nothing_tracked_names_a_package_registry():
-    hosts = "|".join(["pypi" + r"\.org", "python" + r"hosted\.org", "anaconda" + r"\.org", "extra-index" + "-url"])
+    hosts = "|".join(
+        ["pypi" + r"\.org", "python" + r"hosted\.org", "anaconda" + r"\.org", "extra-index" + "-url"]
+    )
     pattern = re.compile(hosts.encode())
     assert [str(path.relative_to(ROOT)) for path in tracked() if pattern.search(path.read_bytes())] == []

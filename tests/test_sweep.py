@@ -17,7 +17,13 @@ from swaplib.sim.checkpoint import Checkpoint
 
 MACHINE = swaplib.machine("lab-2cpu")
 STORM = swaplib.storm("lab", processes=2, mb=1, foreground=False, swap_entries=(50, 400))
-GRID = {"machine": MACHINE, "kernel": "6.11", "storm": STORM, "policy": ["sync", "async-v3"], "replications": 3}
+GRID = {
+    "machine": MACHINE,
+    "kernel": "6.11",
+    "storm": STORM,
+    "policy": ["sync", "async-v3"],
+    "replications": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +88,17 @@ def test_processes_give_the_same_frame(expected):
 
 def test_an_address_without_dask_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.distributed", None)
-    with pytest.raises(ValueError, match=r"'tcp://x:8786', the address of a dask scheduler, but dask is not installed"):
+    with pytest.raises(
+        ValueError, match=r"'tcp://x:8786', the address of a dask scheduler, but dask is not installed"
+    ):
         sweep(**GRID, executor="tcp://x:8786")
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_of_dask_gives_the_same_frame(require, expected):
-    require("cluster", importlib.util.find_spec("distributed"), "distributed is not installed (extra 'cluster')")
+    require(
+        "cluster", importlib.util.find_spec("distributed"), "distributed is not installed (extra 'cluster')"
+    )
     from distributed import Client, LocalCluster
 
     with (
@@ -133,8 +143,14 @@ def test_a_storm_by_name_is_made_for_each_machine():
         ({"policy": []}, "policy is an empty list"),
         ({"policy": ["sync", "async-v4"]}, "policy 'async-v4' is not known; did you mean 'async-v3'"),
         ({"kernel": 6.11}, "kernel is 6.11; expected a name or a Kernel"),
-        ({"kernel": ["6.11", "7.0"], "policy": "slot-cache-async"}, "needs the slot cache, which kernel '7.0'"),
-        ({"storm": [STORM, STORM.but(name="big", swap_entries=10**7)]}, "storm 'big' has 20000000 swap entries"),
+        (
+            {"kernel": ["6.11", "7.0"], "policy": "slot-cache-async"},
+            "needs the slot cache, which kernel '7.0'",
+        ),
+        (
+            {"storm": [STORM, STORM.but(name="big", swap_entries=10**7)]},
+            "storm 'big' has 20000000 swap entries",
+        ),
         ({"replications": 0}, "replications is 0; expected a whole number of at least 1"),
         ({"seed": -1}, "seed is -1"),
         ({"grain": 65}, "grain is 65"),

@@ -80,7 +80,10 @@ def test_the_stretches_of_a_cpu_follow_each_other_from_the_first_kill_to_the_end
 def test_the_stretches_add_up_to_the_cpu_time_of_every_category_and_task(case, policy):
     outcome = run(case, policy)
     cpu, start, end, category, task = outcome.trace.T
-    by_category, by_task = np.zeros_like(outcome.world.time), np.zeros(len(outcome.world.task), dtype=np.int64)
+    by_category, by_task = (
+        np.zeros_like(outcome.world.time),
+        np.zeros(len(outcome.world.task), dtype=np.int64),
+    )
     np.add.at(by_category, (cpu, category), end - start)
     np.add.at(by_task, task[task >= 0], (end - start)[task >= 0])
     assert by_category.tolist() == outcome.world.time.tolist()
@@ -239,14 +242,18 @@ def test_a_foreground_that_starts_later_is_timed_from_its_start():
 
 def test_without_a_foreground_the_finding_is_when_the_last_process_was_gone():
     outcome = run("server")
-    assert f"all processes gone after {span(outcome.df_processes().exited_ms.max() * 1e6)};" in finding([outcome])
+    assert f"all processes gone after {span(outcome.df_processes().exited_ms.max() * 1e6)};" in finding(
+        [outcome]
+    )
 
 
 def test_a_run_that_was_cut_off_is_not_said_to_be_done():
     outcome = run("cut-off")
     assert outcome.timed_out
     assert "app ready not within 50.0 ms" in finding([outcome])
-    assert "sync not within 50.0 ms, async-v3 not within 50.0 ms" in finding([outcome, run("cut-off", "async-v3")])
+    assert "sync not within 50.0 ms, async-v3 not within 50.0 ms" in finding(
+        [outcome, run("cut-off", "async-v3")]
+    )
 
 
 def test_runs_within_a_percent_are_not_said_to_differ():
@@ -274,9 +281,21 @@ def test_things_are_counted_in_words_where_that_is_shorter(number, said):
 # Linear sRGB as people without one kind of cone see it: Machado, Oliveira and Fernandes 2009, severity 1.
 SIGHT = {
     "all cones": np.eye(3),
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
 }
 
 
@@ -285,7 +304,11 @@ def lab(colour, sight="all cones"):
     part = np.array(to_rgb(colour))
     linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
     linear = np.clip(np.array(SIGHT[sight]) @ linear, 0, 1)
-    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    to_xyz = [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
     x, y, z = np.cbrt(np.maximum(np.array(to_xyz) @ linear / [0.95047, 1, 1.08883], 0.008856))
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 

@@ -94,7 +94,9 @@ class Fit:
     def draws(self, count: int, seed: int = 0) -> list[tuple[Machine, Kernel]]:
         """Return `count` machines and kernels drawn from what the cells leave open, by covariance."""
         middle = np.log(self.parameters.value.to_numpy())
-        drawn = np.random.default_rng(seed).multivariate_normal(middle, self.covariance, count, method="cholesky")
+        drawn = np.random.default_rng(seed).multivariate_normal(
+            middle, self.covariance, count, method="cholesky"
+        )
         drawn = np.clip(drawn, middle - FARTHEST, middle + FARTHEST)
         return [self._problem.models(_rounded(self._problem.names, x)) for x in drawn]
 
@@ -106,7 +108,11 @@ class Fit:
         processes stays missed at other numbers of them, as far as it is more than the noise of a median.
         """
         wall = dict(zip(self.parameters.parameter, self.parameters.value, strict=True)).get(WALL, 1.0)
-        most = self.cells[self.cells.metric == CPU_TIME].sort_values("procs").drop_duplicates(_SHAPE, keep="last")
+        most = (
+            self.cells[self.cells.metric == CPU_TIME]
+            .sort_values("procs")
+            .drop_duplicates(_SHAPE, keep="last")
+        )
         noise = NOISE[CPU_TIME][0] ** 2 / np.maximum(1, most.n if "n" in most else 1)
         missed = most[_SHAPE].assign(missed=(1 + most.error) ** -(SHAPES**2 / (SHAPES**2 + noise)))
         frame = self._problem.predict(cells, self.machine, self.kernel)
@@ -220,7 +226,9 @@ class _Problem:
         self.cells, self.machine, self.kernel, self.names = cells, machine, kernel, names
         self.is_free, self.noise = prior is None, noise
         self.weight = np.ones(len(cells)) if prior is None else 1 / _noise(cells)
-        self.pull = np.zeros((0, len(names))) if prior is None else np.diag([1 / prior[name] for name in names])
+        self.pull = (
+            np.zeros((0, len(names))) if prior is None else np.diag([1 / prior[name] for name in names])
+        )
         self._sync, self._v3, self._seed = sync, v3, seed
         self.is_wall = (cells.metric != CPU_TIME).to_numpy()
         self.start = np.log([1.0 if _is_factor(name) else float(max(1, machine[name])) for name in names])
@@ -262,7 +270,9 @@ class _Problem:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             moved = list(threads.map(lambda name: self.at({**here, name: there[name]}), here))
         steps = [np.log(there[name] / value) for name, value in here.items()]
-        columns = [self.weight * (there - self.at(here)) / step for there, step in zip(moved, steps, strict=True)]
+        columns = [
+            self.weight * (there - self.at(here)) / step for there, step in zip(moved, steps, strict=True)
+        ]
         return np.vstack([np.column_stack(columns), self.pull])
 
 
@@ -289,17 +299,27 @@ def _noise(cells: pd.DataFrame) -> Vector:
 
     Where no CPU time was measured, the last exit has to tell the costs.
     """
-    metrics = cells.metric if (cells.metric == CPU_TIME).any() else cells.metric.replace("last_exit_ms", CPU_TIME)
+    metrics = (
+        cells.metric if (cells.metric == CPU_TIME).any() else cells.metric.replace("last_exit_ms", CPU_TIME)
+    )
     one, model = np.array([NOISE[metric] for metric in metrics]).T
     return np.sqrt(one**2 / np.maximum(1, cells.n.to_numpy() if "n" in cells else 1) + model**2)
 
 
 def _check(
-    cells: pd.DataFrame, machine: Machine, parameters: Sequence[str], starts: int, noise: float, *, is_free: bool
+    cells: pd.DataFrame,
+    machine: Machine,
+    parameters: Sequence[str],
+    starts: int,
+    noise: float,
+    *,
+    is_free: bool,
 ) -> None:
     if "split" in cells and (cells.split == "test").any():
         cell = cells[cells.split == "test"].iloc[0]
-        where = ", ".join(f"{name} {cell[name]}" for name in ("kernel", "layout_run", "mb", "swap_frac", "procs"))
+        where = ", ".join(
+            f"{name} {cell[name]}" for name in ("kernel", "layout_run", "mb", "swap_frac", "procs")
+        )
         raise ValueError(
             f"{(cells.split == 'test').sum()} cells are kept for testing and may not be fitted to, the first is "
             f"{where}; drop the rows whose split is 'test'"
@@ -349,7 +369,9 @@ def _describe(problem: _Problem, x: Vector, source: str) -> Fit:
         if not _is_factor(name):
             origin[name] = ("fitted", source)
     machine = replace(machine, origin=origin)
-    cells = problem.cells.assign(predicted=problem.cells.measured * np.exp(residuals), error=np.expm1(residuals))
+    cells = problem.cells.assign(
+        predicted=problem.cells.measured * np.exp(residuals), error=np.expm1(residuals)
+    )
     names = list(problem.names)
     correlations = pd.DataFrame(covariance / np.outer(spread, spread), names, names)
     ridge = _ridge(names, table.identified, directions[-1]) if problem.is_free else _untold(table)

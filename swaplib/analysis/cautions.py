@@ -29,9 +29,7 @@ def cautions(results: Sequence[Result], *, test: str, alpha: float, simulated: b
     tested = [one for one in results if one.p is not None and one.p_holm is not None]
     if len(tested) > 1:
         told = ", ".join(_p(one.p_holm) for one in tested[:6]) + (" ..." if len(tested) > 6 else "")
-        text = (
-            f"{len(tested)} tests: p adjusted for all of them (Holm) is {told}; a metric chosen afterwards needs this"
-        )
+        text = f"{len(tested)} tests: p adjusted for all of them (Holm) is {told}; a metric chosen afterwards needs this"
         yield Caution("several", "", "", text)
 
 
@@ -49,7 +47,10 @@ def _of_tests(one: Result, test: str, alpha: float) -> Iterator[tuple[str, str]]
         told = ", ".join(f"{name} {_p(value)}" for name, value in p.items() if value is not None)
         yield "fragile", f"fragile: tests disagree (p: {told}); {test} was named before looking"
     if one.p is not None and one.p_holm is not None and one.p <= alpha < one.p_holm:
-        yield "holm", f"p={_p(one.p)} alone is not significant among all tests of this table (Holm: {_p(one.p_holm)})"
+        yield (
+            "holm",
+            f"p={_p(one.p)} alone is not significant among all tests of this table (Holm: {_p(one.p_holm)})",
+        )
     if one.permutation_kind == "Monte Carlo":
         yield "monte-carlo", f"permutation p from {one.splits:,} random splits (seeded), not from all"
     elif one.permutation_kind == "normal":

@@ -214,7 +214,12 @@ def _result(
         else:
             detectable = pw.detectable_difference(sd_b, sd_a, n_b, n_a, alpha=alpha)
             needed = pw.runs_needed(mean.difference, sd_b, sd_a, alpha=alpha)
-        while test != "welch" and not math.isnan(needed) and needed < 40 and _least(needed, paired, limit) > alpha:
+        while (
+            test != "welch"
+            and not math.isnan(needed)
+            and needed < 40
+            and _least(needed, paired, limit) > alpha
+        ):
             needed += 1
     return Result(
         **told,

@@ -80,7 +80,8 @@ class Result:
     def change_percent(self) -> tuple[float, float, float]:
         """The change of the mean in percent of the base's, with its interval; NaN where there is none."""
         change, low, high = (
-            math.nan if one is None else 100 * (one - 1) for one in (self.ratio, self.ratio_low, self.ratio_high)
+            math.nan if one is None else 100 * (one - 1)
+            for one in (self.ratio, self.ratio_low, self.ratio_high)
         )
         return change, low, high
 
@@ -155,7 +156,11 @@ class Comparison:
         for one in self.results:
             row = {f.name: getattr(one, f.name) for f in fields(one) if not f.name.startswith("values_")}
             row |= dict(
-                zip(("change_percent", "change_low_percent", "change_high_percent"), one.change_percent, strict=True)
+                zip(
+                    ("change_percent", "change_low_percent", "change_high_percent"),
+                    one.change_percent,
+                    strict=True,
+                )
             )
             rows.append(row | {"verdict": self.verdict(one), "fragile": self.is_fragile(one)})
         frame = pd.DataFrame(rows)
@@ -187,7 +192,9 @@ class Comparison:
         if not isinstance(told, dict) or told.pop("format", None) != FORMAT:
             raise ValueError(f"this JSON is no comparison of format {FORMAT}")
         results = [
-            Result(**{**one, "values_base": tuple(one["values_base"]), "values_arm": tuple(one["values_arm"])})
+            Result(
+                **{**one, "values_base": tuple(one["values_base"]), "values_arm": tuple(one["values_arm"])}
+            )
             for one in told.pop("results")
         ]
         noted = tuple(Caution(**one) for one in told.pop("cautions"))

@@ -72,9 +72,11 @@ def timeline_table(outcome: Outcome, bins: int = 120, *, by_cpu: bool = False) -
 
 def equal_bins(outcome: Outcome, bins: int) -> Array:
     """Return the edges of `bins` bins from the first kill to the run's end, in nanoseconds; refuse an untraced run."""
-    if not outcome.world.system[0].is_traced:
-        raise ValueError(f"the run of policy '{outcome.policy.name}' was not traced; simulate it with trace=True")
-    end = int(outcome.world.system[0].now)
+    if not outcome.is_traced:
+        raise ValueError(
+            f"the run of policy '{outcome.policy.name}' was not traced; simulate it with trace=True"
+        )
+    end = outcome.end_ns
     return np.array([end * i // bins for i in range(bins + 1)], dtype=np.int64)
 
 
@@ -82,7 +84,9 @@ def binned_time(outcome: Outcome, edges: Array) -> Array:
     """Return nanoseconds by activity, CPU and bin; exact, as the trace covers every CPU from 0 to the end."""
     belongs = {category: i for i, group in enumerate(ACTIVITIES.values()) for category in group}
     activity_of = np.array([belongs[category] for category in CATEGORIES])
-    order = np.argsort(outcome.trace[:, 0].astype(np.int16), kind="stable")  # a CPU's rows are in order of time
+    order = np.argsort(
+        outcome.trace[:, 0].astype(np.int16), kind="stable"
+    )  # a CPU's rows are in order of time
     cpus, start, end, category, _ = outcome.trace[order].T
     activity = activity_of[category]
     first = np.searchsorted(cpus, np.arange(outcome.machine.cpus + 1))

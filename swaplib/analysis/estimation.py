@@ -29,7 +29,13 @@ def plot_estimation(comparison: Comparison, result: Result) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
     spots = [np.zeros(len(b)), np.ones(len(a))]
     if comparison.paired:
-        left.plot(np.stack(spots), np.stack([b, a]), color=MUTED, linewidth=0.7, alpha=max(0.05, min(0.6, 12 / len(b))))
+        left.plot(
+            np.stack(spots),
+            np.stack([b, a]),
+            color=MUTED,
+            linewidth=0.7,
+            alpha=max(0.05, min(0.6, 12 / len(b))),
+        )
     else:
         spots = [x + _swarm(y, b, a) for x, y in zip(spots, (b, a), strict=True)]
     size = 34 if len(b) + len(a) <= 60 else 6
@@ -37,7 +43,9 @@ def plot_estimation(comparison: Comparison, result: Result) -> Figure:
         left.scatter(x, y, s=size, color=colour, marker=marker, edgecolor="white", linewidth=0.5, zorder=3)
     for at, mean in ((0, result.mean_base), (1, result.mean_arm)):
         left.plot([at - 0.38, at + 0.38], [mean, mean], color=INK, linewidth=1.6, zorder=4)
-    names = [f"{_short(name)}\nn = {n}" for name, n in ((result.base, result.n_base), (result.arm, result.n_arm))]
+    names = [
+        f"{_short(name)}\nn = {n}" for name, n in ((result.base, result.n_base), (result.arm, result.n_arm))
+    ]
     left.set_xticks([0, 1], names)
     left.set_xlim(-0.55, 1.55)
     left.set_ylabel(_axis(result))
@@ -61,10 +69,14 @@ def plot_estimation(comparison: Comparison, result: Result) -> Figure:
     right.set_xticks([])
     right.spines.left.set_visible(False)
     right.tick_params(axis="y", length=0)
-    beside = right.secondary_yaxis("right", functions=(lambda y: y - result.mean_base, lambda d: d + result.mean_base))
+    beside = right.secondary_yaxis(
+        "right", functions=(lambda y: y - result.mean_base, lambda d: d + result.mean_base)
+    )
     beside.set_ylabel(f"difference of means{_in_unit(result)}")
     beside.spines.right.set_visible(True)
-    figure.suptitle(f"{_short(result.metric, 40)}: {change(comparison, result)}", x=0.01, ha="left", weight="bold")
+    figure.suptitle(
+        f"{_short(result.metric, 40)}: {change(comparison, result)}", x=0.01, ha="left", weight="bold"
+    )
     return figure
 
 
@@ -109,7 +121,9 @@ def plot_power(comparison: Comparison, result: Result) -> Figure:
         at = int(np.argmin(np.abs(np.array(chances) - level)))
         align = "left" if side > 0 else "right"
         spot = differences[at], chances[at]
-        ax.annotate(f"n = {n[0]}+{n[1]}", spot, xytext=(side, -3), textcoords="offset points", ha=align, fontsize=9)
+        ax.annotate(
+            f"n = {n[0]}+{n[1]}", spot, xytext=(side, -3), textcoords="offset points", ha=align, fontsize=9
+        )
     ax.axhline(pw.POWER, color=MUTED, linewidth=0.8)
     ax.axvline(abs(result.difference), color=INK, linewidth=1)
     ax.annotate("observed", (abs(result.difference), 0.03), xytext=(5, 0), textcoords="offset points")

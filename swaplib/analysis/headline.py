@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swaplib.sim.outcome import Outcome
-from swaplib.sim.state import SPIN
 
 
 def finding(outcomes: Sequence[Outcome]) -> str:
@@ -17,14 +16,14 @@ def finding(outcomes: Sequence[Outcome]) -> str:
     names = distinct_names(outcomes)
     what, spans = _goal(outcomes)
     times = [
-        span(took) if took >= 0 else f"not within {span(int(o.world.system[0].now))}"
+        span(took) if took >= 0 else f"not within {span(o.end_ns)}"
         for took, o in zip(spans, outcomes, strict=True)
     ]
-    waited = [int(o.world.time[:, SPIN].sum()) for o in outcomes]
+    waited = [o.spin_ns for o in outcomes]
     waits = [span(time) for time in waited]
     if len(outcomes) == 1:
         when = f"after {times[0]}" if spans[0] >= 0 else times[0]
-        share = 100 * waited[0] / max(1, int(outcomes[0].world.time.sum()))
+        share = 100 * waited[0] / max(1, outcomes[0].cpu_ns)
         lost = f"takes {share:.0f} % of CPU time ({waits[0]})" if waited[0] else "takes no time"
         return f"{names[0]}: {what} {when}; waiting for locks {lost}"
     if len(outcomes) > 2 or min(spans) < 0:
@@ -86,16 +85,10 @@ def digits(value: float) -> str:
 
 def _goal(outcomes: Sequence[Outcome]) -> tuple[str, list[int]]:
     """Return what the storm is about, and how long each run took for it in nanoseconds; -1 where it did not happen."""
-    if all(len(o.world.phases) for o in outcomes):
-        ends = [(int(o.world.phases[-1, 3]), o.storm.foreground_at_ns) for o in outcomes]
+    if all(o.phase_ends_ns for o in outcomes):
+        ends = [(o.phase_ends_ns[-1], o.storm.foreground_at_ns) for o in outcomes]
         return "app ready", [end - start if end >= 0 else -1 for end, start in ends]
-    return "all processes gone", [last_exit_ns(o) for o in outcomes]
-
-
-def last_exit_ns(outcome: Outcome) -> int:
-    """Return when the last process was reaped, or -1 if one was not, or there was none."""
-    exited = outcome.world.process.exited_ns[: len(outcome.df_processes())]
-    return int(exited.max()) if len(exited) and exited.min() >= 0 else -1
+    return "all processes gone", [o.last_exit_ns for o in outcomes]
 
 
 def _capital(sentence: str) -> str:

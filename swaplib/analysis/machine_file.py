@@ -48,7 +48,10 @@ def with_cpus(machine: Machine, cpus: int | str) -> Machine:
     if (capacity, node, pod) == (machine.capacity, machine.node, machine.pod):
         return machine
     numbers = {**machine.numbers, "slice_ns": SLICE_NS * min(8, len(rows)).bit_length()}
-    origin = {**machine.origin, "slice_ns": ("published", "kernel/sched/fair.c of 6.18, by the number of CPUs")}
+    origin = {
+        **machine.origin,
+        "slice_ns": ("published", "kernel/sched/fair.c of 6.18, by the number of CPUs"),
+    }
     return replace(machine, capacity=capacity, node=node, pod=pod, numbers=numbers, origin=origin)
 
 

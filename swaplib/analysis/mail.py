@@ -20,7 +20,9 @@ def as_text(comparison: Comparison) -> str:
     lines = [line for text in _header(comparison) for line in _wrap(text)]
     for arm in _arms(comparison):
         lines += ["", *_table(comparison, arm, notes)]
-    told = [line for number, text in enumerate(notes, 1) for line in _wrap(f"[{number}] {plain(text)}", "    ")]
+    told = [
+        line for number, text in enumerate(notes, 1) for line in _wrap(f"[{number}] {plain(text)}", "    ")
+    ]
     return "\n".join([*lines, *([""] if told else []), *told]) + "\n"
 
 
@@ -31,9 +33,13 @@ def as_markdown(comparison: Comparison) -> str:
     lines += ["", "| metric | better | base | arm | change |", "|---|---|---|---|---|"]
     for one in comparison.results:
         name = escaped(_with_unit(one))
-        base, arm = (f"{escaped(who)} {told}" for who, told in zip((one.base, one.arm), _means(one), strict=True))
+        base, arm = (
+            f"{escaped(who)} {told}" for who, told in zip((one.base, one.arm), _means(one), strict=True)
+        )
         marks = "".join(f" \\[{number}\\]" for number in _marks(comparison, one, notes))
-        lines.append(f"| {name} | {one.better} | {base} | {arm} | {escaped(change(comparison, one))}{marks} |")
+        lines.append(
+            f"| {name} | {one.better} | {base} | {arm} | {escaped(change(comparison, one))}{marks} |"
+        )
     lines += [""] * bool(notes)
     lines += [f"{number}. {escaped(text)}" for number, text in enumerate(notes, 1)]
     return "\n".join(lines) + "\n"
@@ -66,7 +72,9 @@ def change(comparison: Comparison, result: Result) -> str:
 def plain(name: object) -> str:
     r"""Return a name without control, format or private characters: they are shown by number, as \x1b."""
     return "".join(
-        c if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029" else c.encode("unicode_escape").decode()
+        c
+        if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029"
+        else c.encode("unicode_escape").decode()
         for c in str(name).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     )
 
@@ -98,10 +106,16 @@ def _header(comparison: Comparison) -> list[str]:
         names = dict.fromkeys(_with_unit(one) for one in comparison.results if one.better == word)
         if names:
             lines.append(f"{word} is better: {', '.join(names)}")
-    lines += [f"{label}: {comparison.setting[key]}" for key, label in _LABELS.items() if key in comparison.setting]
-    test = {"permutation": "permutation", "welch": "Welch's t", "rank": "ranks (Mann-Whitney)"}[comparison.test]
+    lines += [
+        f"{label}: {comparison.setting[key]}" for key, label in _LABELS.items() if key in comparison.setting
+    ]
+    test = {"permutation": "permutation", "welch": "Welch's t", "rank": "ranks (Mann-Whitney)"}[
+        comparison.test
+    ]
     if comparison.paired:
-        test = {"permutation": "sign flips", "welch": "Student's t of pairs", "rank": "signed ranks"}[comparison.test]
+        test = {"permutation": "sign flips", "welch": "Student's t of pairs", "rank": "signed ranks"}[
+            comparison.test
+        ]
     decides = "" if comparison.simulated else f"; p by {test}; ~ if Holm's p > {comparison.alpha:g}"
     lines.append(f"change of means [{100 * (1 - comparison.alpha):g} % interval]{decides}")
     return [*lines, f"$ {comparison.command}"] if comparison.command else lines
@@ -119,7 +133,9 @@ def _table(comparison: Comparison, arm: str, notes: Sequence[str]) -> list[str]:
         rows.append([plain(name), *_means(one), change(comparison, one) + (f" [{marks}]" if marks else "")])
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 2 * 3 <= COLUMNS:
-        return ["  ".join(_padded(cell, w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return [
+            "  ".join(_padded(cell, w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
     lines = _wrap(f"{rows[0][1]} -> {rows[0][2]}")
     for name, before, after, told in rows[1:]:
         lines += [*_wrap(name), *_wrap(f"  {before} -> {after}", "  "), *_wrap(f"  {told}", "    ")]
@@ -128,7 +144,9 @@ def _table(comparison: Comparison, arm: str, notes: Sequence[str]) -> list[str]:
 
 def _footnotes(comparison: Comparison) -> list[str]:
     """Return every caution's text once, those of single lines first."""
-    return list(dict.fromkeys(note.text for note in sorted(comparison.cautions, key=lambda note: not note.metric)))
+    return list(
+        dict.fromkeys(note.text for note in sorted(comparison.cautions, key=lambda note: not note.metric))
+    )
 
 
 def _marks(comparison: Comparison, result: Result, notes: Sequence[str]) -> list[int]:
@@ -180,7 +198,9 @@ def _p(p: float | None) -> str:
 
 def width(text: str) -> int:
     """Return the columns that a terminal gives a text: two for wide characters, none for combining ones."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
 
 
 def _padded(text: str, columns: int) -> str:
@@ -192,4 +212,6 @@ def _wrap(text: str, indent: str = "  ") -> list[str]:
     lines = textwrap.wrap(plain(text), COLUMNS, subsequent_indent=indent, break_on_hyphens=False)
     if all(width(line) <= COLUMNS for line in lines):
         return lines
-    return textwrap.wrap(plain(text), COLUMNS // 2, subsequent_indent=indent, break_on_hyphens=False)  # wide characters
+    return textwrap.wrap(
+        plain(text), COLUMNS // 2, subsequent_indent=indent, break_on_hyphens=False
+    )  # wide characters

@@ -42,7 +42,11 @@ def hedges_g(
     if spread <= 1e-12 * max(float(np.abs(a).max()), float(np.abs(b).max())):
         return math.nan, math.nan, math.nan
     d = difference / spread
-    correct = math.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / math.sqrt(df / 2) if df > 1 else 0.0
+    correct = (
+        math.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / math.sqrt(df / 2)
+        if df > 1
+        else 0.0
+    )
     tail = (1 - confidence) / 2
     t = d / per_t
     if df > _MANY or abs(t) > 30:
@@ -66,7 +70,9 @@ def hodges_lehmann(base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = Fa
     return float(np.median(np.subtract.outer(_thinned(a), _thinned(b))))
 
 
-def power(difference: float, sd_base: float, sd_arm: float, n_base: int, n_arm: int, *, alpha: float = ALPHA) -> float:
+def power(
+    difference: float, sd_base: float, sd_arm: float, n_base: int, n_arm: int, *, alpha: float = ALPHA
+) -> float:
     """Return the chance that a two-sided Welch test at `alpha` sees a true difference, for normal values.
 
     Parameters
@@ -82,7 +88,9 @@ def power(difference: float, sd_base: float, sd_arm: float, n_base: int, n_arm: 
     return _power(abs(difference) / math.sqrt(var_a + var_b), welch_df(var_a, n_arm, var_b, n_base), alpha)
 
 
-def detectable_difference(sd_base: float, sd_arm: float, n_base: int, n_arm: int, *, alpha: float = ALPHA) -> float:
+def detectable_difference(
+    sd_base: float, sd_arm: float, n_base: int, n_arm: int, *, alpha: float = ALPHA
+) -> float:
     """Return the least true difference that these runs see four times in five; NaN with fewer than two an arm."""
     if min(n_base, n_arm) < 2:
         return math.nan
@@ -154,7 +162,9 @@ def _noncentrality(t: float, df: float, share: float) -> float:
 
     def below(x: float) -> float:
         chance = float(stats.nct.cdf(t, df, x))
-        return (float(x < t) if math.isnan(chance) else chance) - share  # scipy gives NaN far out, where it is 0 or 1
+        return (
+            float(x < t) if math.isnan(chance) else chance
+        ) - share  # scipy gives NaN far out, where it is 0 or 1
 
     low, high = t - 1.0, t + 1.0
     while below(low) < 0:

@@ -98,11 +98,15 @@ def verdict(published: object, computed: object, *, tolerance_percent: float = 0
     return _judge(_printed(published), _exact(computed), tolerance_percent)
 
 
-def _row(key: object, said: object, ours: object, unit: str | Mapping[str, str], tolerance_percent: float) -> dict:
+def _row(
+    key: object, said: object, ours: object, unit: str | Mapping[str, str], tolerance_percent: float
+) -> dict:
     """Compare one pair of numbers."""
     last = str(key[-1] if isinstance(key, tuple) else key)
     if not isinstance(unit, str) and last not in unit:
-        raise ValueError(f"{_called(key)}: unit has no entry for {last!r}; it has {', '.join(map(str, unit))}")
+        raise ValueError(
+            f"{_called(key)}: unit has no entry for {last!r}; it has {', '.join(map(str, unit))}"
+        )
     try:
         printed, computed = _printed(said), _exact(ours)
         judged = _judge(printed, computed, tolerance_percent)
@@ -122,7 +126,9 @@ def _row(key: object, said: object, ours: object, unit: str | Mapping[str, str],
 def _judge(printed: Decimal, computed: Fraction, tolerance_percent: float) -> str:
     """Give the first verdict that holds."""
     if not 0 <= tolerance_percent < math.inf:
-        raise ValueError(f"tolerance_percent is {tolerance_percent}; expected a number of percent, at least 0")
+        raise ValueError(
+            f"tolerance_percent is {tolerance_percent}; expected a number of percent, at least 0"
+        )
     said = Fraction(printed)
     if computed == said:
         return EQUAL
@@ -192,7 +198,9 @@ def _check_keys(published: pd.Index, computed: pd.Index) -> None:
     """Refuse keys that repeat or that only one side has."""
     for side, index in (("published", published), ("computed", computed)):
         if index.has_duplicates:
-            raise ValueError(f"{_called(index[index.duplicated()][0])} stands twice in {side}; expected each key once")
+            raise ValueError(
+                f"{_called(index[index.duplicated()][0])} stands twice in {side}; expected each key once"
+            )
     if published.nlevels != computed.nlevels:
         raise ValueError(f"published has {published.nlevels} keys a number, computed {computed.nlevels}")
     for one, other, here, there in (

@@ -12,7 +12,16 @@ import pandas as pd
 
 Rows = npt.NDArray[np.intp]
 
-_UNITS = {"ns": "ns", "us": "us", "ms": "ms", "s": "s", "percent": "%", "kib": "KiB", "mib": "MiB", "gib": "GiB"}
+_UNITS = {
+    "ns": "ns",
+    "us": "us",
+    "ms": "ms",
+    "s": "s",
+    "percent": "%",
+    "kib": "KiB",
+    "mib": "MiB",
+    "gib": "GiB",
+}
 _UNITS |= {"kb": "kB", "mb": "MB", "entries": "entries", "pages": "pages"}
 
 
@@ -69,7 +78,9 @@ def only(frame: pd.DataFrame, column: str, rows: Rows, metric: str) -> str:
         return ""
     found = frame[column].iloc[rows].dropna().unique()
     if len(found) > 1:
-        raise ValueError(f"metric '{metric}' mixes in column '{column}' {listed(found)}; expected one for all its runs")
+        raise ValueError(
+            f"metric '{metric}' mixes in column '{column}' {listed(found)}; expected one for all its runs"
+        )
     return str(found[0]) if len(found) else ""
 
 
@@ -93,7 +104,9 @@ def is_simulated(frame: pd.DataFrame, simulated: bool | None, arm: str) -> bool:
     return arm == "policy" and "replication" in frame
 
 
-def check_runs(codes: npt.NDArray[Any], runs: pd.Series, rows: Rows, arms: Iterable[Any], metric: str) -> None:
+def check_runs(
+    codes: npt.NDArray[Any], runs: pd.Series, rows: Rows, arms: Iterable[Any], metric: str
+) -> None:
     """Refuse a run that appears twice in an arm of a metric."""
     labels = pd.factorize(runs.iloc[rows])[0].astype(np.int64)
     keys = codes.astype(np.int64) * (int(labels.max()) + 2) + labels
@@ -106,7 +119,9 @@ def check_runs(codes: npt.NDArray[Any], runs: pd.Series, rows: Rows, arms: Itera
         )
 
 
-def pairs(first: Rows, second: Rows, runs: pd.Series | None, metric: str, base: str, arm: str) -> tuple[Rows, Rows]:
+def pairs(
+    first: Rows, second: Rows, runs: pd.Series | None, metric: str, base: str, arm: str
+) -> tuple[Rows, Rows]:
     """Return the rows of both arms in the order of the base's runs."""
     if runs is None:
         if len(first) != len(second):
@@ -118,7 +133,9 @@ def pairs(first: Rows, second: Rows, runs: pd.Series | None, metric: str, base: 
     left, right = pd.Index(runs.iloc[first]), pd.Index(runs.iloc[second])
     alone = left.symmetric_difference(right)
     if len(alone):
-        raise ValueError(f"metric '{metric}': run {alone[0]} is not in both '{base}' and '{arm}'; expected pairs")
+        raise ValueError(
+            f"metric '{metric}': run {alone[0]} is not in both '{base}' and '{arm}'; expected pairs"
+        )
     return first, second[right.get_indexer(left)]
 
 

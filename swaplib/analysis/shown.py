@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.colors import to_rgb
 
 from swaplib.analysis.cpu_time import ACTIVITIES, binned_time, equal_bins
-from swaplib.analysis.headline import count, digits, distinct_names, last_exit_ns, span
+from swaplib.analysis.headline import count, digits, distinct_names, span
 from swaplib.analysis.style import ACTIVITY_COLOURS, BLUE, GREEN, INK, SOLID, VERMILLION, policy_line
 from swaplib.sim.outcome import Outcome
 
@@ -48,7 +48,7 @@ def shown(outcomes: Sequence[Outcome], end: int) -> list[Shown]:
 
 
 def _shown(outcome: Outcome, name: str, line: tuple[str, Any], end: int) -> Shown:
-    mine = int(outcome.world.system[0].now)
+    mine = outcome.end_ns
     columns = max(1, round(COLUMNS * mine / end))
     edges = equal_bins(outcome, STEPS * columns)
     time = binned_time(outcome, edges)
@@ -65,7 +65,7 @@ def _shown(outcome: Outcome, name: str, line: tuple[str, Any], end: int) -> Show
         time,
         spin / np.maximum(1, np.diff(steps)),
         samples.backlog_entries.to_numpy(dtype=float)[np.maximum(at, 0)],
-        int(outcome.world.system[0].backlog_peak),
+        outcome.backlog_entries_peak,
         int(spin.sum()),
         time.sum(axis=(1, 2)) / max(1, mine * outcome.machine.cpus),
     )
@@ -85,7 +85,9 @@ def lane_pixels(shares: Floats, height: int, gap: int) -> npt.NDArray[np.uint8]:
     level = (np.arange(height) + 0.5) / height
     reached = np.cumsum(shares, axis=0)[:-1]  # the last activity, idle, fills the rest
     index = (level[:, None] >= reached[:, :, None, :]).sum(axis=0)
-    colours = np.array([[round(255 * part) for part in to_rgb(ACTIVITY_COLOURS[name])] for name in ACTIVITIES])
+    colours = np.array(
+        [[round(255 * part) for part in to_rgb(ACTIVITY_COLOURS[name])] for name in ACTIVITIES]
+    )
     pixels = np.full((shares.shape[1], height + gap, shares.shape[2], 3), 255, np.uint8)
     pixels[:, :height] = colours[index][:, ::-1]
     return pixels.reshape(-1, shares.shape[2], 3)
@@ -93,7 +95,7 @@ def lane_pixels(shares: Floats, height: int, gap: int) -> npt.NDArray[np.uint8]:
 
 def marks_of(outcome: Outcome) -> list[tuple[int, str]]:
     """Return nanoseconds and name of what the storm was about, in order of time."""
-    phases = [int(at) for at in outcome.world.phases[:, 3]]
+    phases = outcome.phase_ends_ns
     if phases:
         start = outcome.storm.foreground_at_ns
         marks = [(start, "app starts")] if start else []
@@ -101,7 +103,7 @@ def marks_of(outcome: Outcome) -> list[tuple[int, str]]:
         if phases[-1] >= 0:
             marks[-1] = (phases[-1], f"app ready {'in ' if start else ''}{span(phases[-1] - start)}")
         return marks
-    gone = last_exit_ns(outcome)
+    gone = outcome.last_exit_ns
     return [(gone, f"all gone {span(gone)}")] if gone >= 0 else []
 
 

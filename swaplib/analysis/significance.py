@@ -45,7 +45,9 @@ class Welch(NamedTuple):
     p: float
 
 
-def welch(base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, confidence: float = 0.95) -> Welch:
+def welch(
+    base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, confidence: float = 0.95
+) -> Welch:
     """Return the difference of means with Welch's interval (B. L. Welch 1947); Student's of the differences if paired.
 
     Parameters
@@ -75,7 +77,9 @@ def welch(base: npt.ArrayLike, arm: npt.ArrayLike, *, paired: bool = False, conf
     error = math.sqrt(variance)
     reach = float(special.stdtrit(df, (1 + confidence) / 2)) * error
     t = difference / error
-    return Welch(difference, difference - reach, difference + reach, t, df, 2 * float(special.stdtr(df, -abs(t))))
+    return Welch(
+        difference, difference - reach, difference + reach, t, df, 2 * float(special.stdtr(df, -abs(t)))
+    )
 
 
 def ratio_interval(
@@ -164,7 +168,9 @@ def permutation_distribution(
     rng = np.random.Generator(np.random.PCG64(seed))
     if paired:
         d = a - b
-        signs = _all_signs(len(d)) if exact else rng.integers(0, 2, (DRAWS, len(d)), dtype=np.int8) * 2.0 - 1.0
+        signs = (
+            _all_signs(len(d)) if exact else rng.integers(0, 2, (DRAWS, len(d)), dtype=np.int8) * 2.0 - 1.0
+        )
         return signs @ d / len(d), EXACT if exact else DRAWN
     pooled = np.concatenate([b, a])
     pooled = pooled - pooled.mean()  # its sum is 0, so the arm's sum alone gives the difference
@@ -213,7 +219,9 @@ def rank_test(
         v = float(signed[signed > 0].sum())
         if 2 ** len(d) <= limit:
             null = _all_signs(len(d)) @ np.abs(signed)
-            return PValue(_as_extreme(null, signed.sum(), alternative, len(d)) / len(null), EXACT, len(null), v)
+            return PValue(
+                _as_extreme(null, signed.sum(), alternative, len(d)) / len(null), EXACT, len(null), v
+            )
         p = stats.wilcoxon(d, alternative=alternative, method="asymptotic", correction=True).pvalue
         return PValue(float(p), NORMAL, 0, v)
     ranks = stats.rankdata(np.concatenate([b, a]))
@@ -223,7 +231,11 @@ def rank_test(
         return test._replace(statistic=u)
     if not _varies(ranks):
         return PValue(1.0, NORMAL, 0, u)
-    whole = len(a) * len(b) <= 2500 and np.array_equal(ranks, np.rint(ranks)) and len(np.unique(ranks)) == len(ranks)
+    whole = (
+        len(a) * len(b) <= 2500
+        and np.array_equal(ranks, np.rint(ranks))
+        and len(np.unique(ranks)) == len(ranks)
+    )
     p = stats.mannwhitneyu(a, b, alternative=alternative, method="exact" if whole else "asymptotic").pvalue
     return PValue(float(p), EXACT if whole else NORMAL, 0, u)
 
@@ -269,7 +281,9 @@ def arrays(base: npt.ArrayLike, arm: npt.ArrayLike, paired: bool = False) -> tup
             at = int(np.flatnonzero(~np.isfinite(values))[0])
             raise ValueError(f"{name}[{at}] is {values[at]}; expected finite numbers")
     if paired and len(a) != len(b):
-        raise ValueError(f"{len(b)} and {len(a)} values are no pairs; expected as many of the arm as of the base")
+        raise ValueError(
+            f"{len(b)} and {len(a)} values are no pairs; expected as many of the arm as of the base"
+        )
     return b, a
 
 

@@ -40,7 +40,10 @@ CELL: Mapping[str, Any] = {
 
 # Metric, the measured column in microseconds, and what it is in the simulator.
 METRICS = {
-    "exit_cpu_ms": ("exit_cpu_us_sum", "CPU time of all exiting processes: df_processes().exit_cpu_ms, summed"),
+    "exit_cpu_ms": (
+        "exit_cpu_us_sum",
+        "CPU time of all exiting processes: df_processes().exit_cpu_ms, summed",
+    ),
     "median_exit_ms": ("median_exit_us", "half of the processes reaped: summary().exit_ms_median"),
     "last_exit_ms": ("last_exit_us", "last process reaped: summary().exit_ms_last"),
     "swap_back_ms": ("swap_back99_us", "swap space free again: summary().swap_freed_ms"),
@@ -49,7 +52,12 @@ METRICS = {
 }
 LAYOUTS = {1: ("random", 1), 16: ("random", 16), 0: ("sequential", 512), -2: ("even-odd", 1)}
 MONITOR_NS = 90_000  # of each millisecond; fitted to the foreground alone in split fit, 18.5 for 16.8 ms
-HASH_NS = {"native": 3_380_000, "published": 0, "icount": 16_800_000, "mttcg": 6_000_000}  # the foreground's work alone
+HASH_NS = {
+    "native": 3_380_000,
+    "published": 0,
+    "icount": 16_800_000,
+    "mttcg": 6_000_000,
+}  # the foreground's work alone
 
 
 def measured_cells(frame: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
@@ -77,7 +85,9 @@ def measured_cells(frame: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS))
         one_of("metric", metric, METRICS)
     needed = [name for name, default in CELL.items() if default is None and name not in frame]
     if needed:
-        raise ValueError(f"the measurements have no column '{needed[0]}'; a storm table needs {', '.join(_REQUIRED)}")
+        raise ValueError(
+            f"the measurements have no column '{needed[0]}'; a storm table needs {', '.join(_REQUIRED)}"
+        )
     values = {metric: METRICS[metric][0] for metric in metrics if METRICS[metric][0] in frame}
     if not values:
         columns = ", ".join(METRICS[metric][0] for metric in metrics)
@@ -106,7 +116,9 @@ def published_cells(name: str) -> pd.DataFrame:
     frame = load(f"published/{name}").rename(columns={"munmap_ms": "base_munmap_ms", "process_mib": "mb"})
     frame = frame.assign(procs=frame.get("processes", 1))
     arms = {f"{arm}_munmap_ms": arm for arm in ("base", "deferred") if f"{arm}_munmap_ms" in frame}
-    cells = frame.melt(["machine", "kernel", "procs", "mb"], list(arms), "arm", "measured").dropna(subset="measured")
+    cells = frame.melt(["machine", "kernel", "procs", "mb"], list(arms), "arm", "measured").dropna(
+        subset="measured"
+    )
     cells["arm"] = cells.arm.map(arms)
     fixed: dict[str, Any] = {
         "accel": "published",
@@ -200,7 +212,12 @@ def machine_of(cell: Mapping[str, Any], machine: Machine) -> Machine:
 
 
 def predict(
-    cells: pd.DataFrame, machine: Machine, kernel: Kernel, sync: Policy, v3: Policy | None = None, seed: int = 0
+    cells: pd.DataFrame,
+    machine: Machine,
+    kernel: Kernel,
+    sync: Policy,
+    v3: Policy | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Simulate measured cells.
 
@@ -229,7 +246,9 @@ def predict(
     return cells.assign(predicted=predicted)
 
 
-def observe(machine: Machine, kernel: Kernel, storm: Storm, policy: Policy, seed: int = 0) -> dict[str, float]:
+def observe(
+    machine: Machine, kernel: Kernel, storm: Storm, policy: Policy, seed: int = 0
+) -> dict[str, float]:
     """Simulate one storm and return the metrics of `METRICS`, in milliseconds."""
     outcome = simulate(machine, kernel, storm, policy, seed, trace=False)
     summary = outcome.summary()

@@ -69,7 +69,9 @@ def set_style() -> None:
     Figures are PNG at twice the screen resolution: strict notebook comparison ignores them, and the table behind each
     figure is what the tests compare.
     """
-    sns.set_theme(context="notebook", style="ticks", palette=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK])
+    sns.set_theme(
+        context="notebook", style="ticks", palette=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK]
+    )
     mpl.rcParams.update(
         {
             "axes.edgecolor": MUTED,

@@ -14,7 +14,17 @@ from matplotlib.patches import Rectangle
 
 from swaplib.analysis.cpu_time import ACTIVITIES, timeline_table
 from swaplib.analysis.headline import finding, setting, span
-from swaplib.analysis.shown import MOST_LANES, Floats, Shown, lane_pixels, lanes_of, marks_of, memory, shown, spread_out
+from swaplib.analysis.shown import (
+    MOST_LANES,
+    Floats,
+    Shown,
+    lane_pixels,
+    lanes_of,
+    marks_of,
+    memory,
+    shown,
+    spread_out,
+)
 from swaplib.analysis.style import ACTIVITY_COLOURS, INK, MUTED, SOFT
 from swaplib.sim.outcome import Outcome
 
@@ -48,8 +58,10 @@ def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
         Without an outcome, or if one was not traced.
     """
     if not outcomes:
-        raise ValueError("plot_timeline has no outcome to draw; expected one or more, as simulate returns them")
-    end = max(1, *(int(outcome.world.system[0].now) for outcome in outcomes))
+        raise ValueError(
+            "plot_timeline has no outcome to draw; expected one or more, as simulate returns them"
+        )
+    end = max(1, *(outcome.end_ns for outcome in outcomes))
     unit, per_unit = ("s", 1e9) if end >= 1e9 else ("ms", 1e6)
     runs = shown(outcomes, end)
     has_backlog = any(run.peak for run in runs)
@@ -58,7 +70,7 @@ def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
 
     for run, ax in zip(runs, lanes, strict=True):
         _draw_lanes(ax, run, end, per_unit)
-        _draw_bar(ax, run.shares, int(run.outcome.world.time.sum()))
+        _draw_bar(ax, run.shares, run.outcome.cpu_ns)
         _mark_ends(ax, run, end, per_unit)
         if len(runs) > 1:
             _name(ax, run)
@@ -95,7 +107,9 @@ def _panels(
         figure = plt.figure(figsize=(8.6, total))
     figure.clear()
     figure.set_layout_engine("constrained")
-    figure.set_layout_engine("none")  # savefig restores an engine that was there, and takes the style's for none
+    figure.set_layout_engine(
+        "none"
+    )  # savefig restores an engine that was there, and takes the style's for none
     top -= 0.22 + 0.2 * title_lines
     axes = []
     for space, height in rows:
@@ -109,7 +123,12 @@ def _name(ax: Axes, run: Shown) -> None:
     lift = 1 + 0.24 / _inches(ax)[1]
     name = ax.text(0, lift, run.name, transform=ax.transAxes, color=run.line[0], weight="bold", fontsize=11)
     if run.name == run.outcome.policy.name:
-        beside: dict[str, Any] = {"xycoords": name, "xytext": (7, 0), "textcoords": "offset points", "va": "center"}
+        beside: dict[str, Any] = {
+            "xycoords": name,
+            "xytext": (7, 0),
+            "textcoords": "offset points",
+            "va": "center",
+        }
         ax.annotate(run.outcome.policy.what, (1, 0.45), color=SOFT, fontsize=SMALL, **beside)
 
 
@@ -126,7 +145,9 @@ def _draw_lanes(ax: Axes, run: Shown, end: int, per_unit: float) -> None:
         ax.set_ylabel("CPU")
     if run.end < 0.9 * end:
         words = "cut off" if run.outcome.timed_out else "storm over"
-        ax.text((run.end + 0.01 * end) / per_unit, len(names) / 2, words, color=SOFT, fontsize=SMALL, va="center")
+        ax.text(
+            (run.end + 0.01 * end) / per_unit, len(names) / 2, words, color=SOFT, fontsize=SMALL, va="center"
+        )
 
 
 def _draw_bar(ax: Axes, shares: Floats, total_ns: int) -> None:
@@ -135,7 +156,9 @@ def _draw_bar(ax: Axes, shares: Floats, total_ns: int) -> None:
     names, top = list(ACTIVITIES), np.cumsum(shares)
     for i in np.flatnonzero(shares):
         colour = ACTIVITY_COLOURS[names[i]]
-        ax.add_patch(Rectangle((1.018, top[i] - shares[i]), 0.025, shares[i], color=colour, linewidth=0, **beside))
+        ax.add_patch(
+            Rectangle((1.018, top[i] - shares[i]), 0.025, shares[i], color=colour, linewidth=0, **beside)
+        )
     ax.add_patch(Rectangle((1.018, 0), 0.025, 1, fill=False, edgecolor=MUTED, linewidth=0.6, **beside))
     visible = np.flatnonzero(shares >= 0.01)
     places = spread_out([top[i] - shares[i] / 2 for i in visible], 0.16 / _inches(ax)[1])
@@ -154,7 +177,9 @@ def _mark_ends(ax: Axes, run: Shown, end: int, per_unit: float) -> None:
     for at, text in reversed(marks):
         is_last = at == marks[-1][0]
         weight = "bold" if is_last else "normal"
-        ax.axvline(at / per_unit, color=INK, linewidth=1.6 if is_last else 0.9, linestyle="-" if is_last else ":")
+        ax.axvline(
+            at / per_unit, color=INK, linewidth=1.6 if is_last else 0.9, linestyle="-" if is_last else ":"
+        )
         x, length = at / end * width, 0.068 * len(text) + 0.05
         for left, align in ((x, "left"), (x - length, "right")):
             right = left + length
@@ -181,7 +206,9 @@ def _draw_lines(ax: Axes, title: str, lines: list[tuple[Shown, Floats, str]], pe
         words = f"{run.name}\n{text}" if len(lines) > 1 else text
         colour, dashes = run.line
         ax.plot([1.012, 1.04], [y, y], transform=ax.transAxes, clip_on=False, color=colour, linestyle=dashes)
-        ax.text(1.05, y, words, transform=ax.transAxes, va="center", fontsize=SMALL, color=colour, linespacing=1.0)
+        ax.text(
+            1.05, y, words, transform=ax.transAxes, va="center", fontsize=SMALL, color=colour, linespacing=1.0
+        )
 
 
 def _inches(ax: Axes) -> tuple[float, float]:

@@ -46,7 +46,9 @@ def load(name: str, *, printed: bool = False) -> pd.DataFrame:
     schema = _schema(folder)
     entry = schema.get(name) if isinstance(name, str) else None
     if entry is None:
-        raise ValueError(f"there is no dataset {name!r}{_suggestion(name, schema)}; swaplib.datasets() lists them all")
+        raise ValueError(
+            f"there is no dataset {name!r}{_suggestion(name, schema)}; swaplib.datasets() lists them all"
+        )
     return read_table(folder / f"{entry.name}.csv", entry.columns, printed=printed)
 
 

@@ -70,14 +70,22 @@ def probe(
         file = Path(out) if out is not None else Path(folder) / "runs.csv"
         if file.exists():
             raise FileExistsError(f"{file} exists; choose another name")
-        grid = {"processes": processes, "mb": mb, "swap_share": swap_share, "order": order, "content": content}
+        grid = {
+            "processes": processes,
+            "mb": mb,
+            "swap_share": swap_share,
+            "order": order,
+            "content": content,
+        }
         chosen = Namespace(**grid, page_kind=page_kind, how=how, repetitions=repetitions, seed=seed)
         arguments = arguments_of(chosen) + ["--foreground"] * foreground
         measure([*arguments, "--out", str(file)], setup_zram, force)
         return pd.read_csv(file)
 
 
-def measure(arguments: Sequence[str], setup_zram: str | None = None, force: bool = False, quiet: bool = True) -> None:
+def measure(
+    arguments: Sequence[str], setup_zram: str | None = None, force: bool = False, quiet: bool = True
+) -> None:
     """Run the measuring core in a fresh interpreter, with a zram device around it where one is asked for.
 
     Raises

@@ -25,17 +25,40 @@ import time
 
 PAGE, PAGES_PER_MB, MADV_HUGEPAGE, MADV_PAGEOUT = 4096, 256, 14, 21
 ORDERS = {"random": 1, "even-odd": -2, "runs16": 16, "sequential": 0}
-RUNS = {"random": (1, 1.5), "even-odd": (1, 1.5), "runs16": (8, 24), "sequential": (64, 1e9)}  # mean, as asked for
-CONTENTS = {"compressible": 1100, "incompressible": PAGE, "same-filled": 0}  # random bytes of a page, 1100: about 28 %
+RUNS = {
+    "random": (1, 1.5),
+    "even-odd": (1, 1.5),
+    "runs16": (8, 24),
+    "sequential": (64, 1e9),
+}  # mean, as asked for
+CONTENTS = {
+    "compressible": 1100,
+    "incompressible": PAGE,
+    "same-filled": 0,
+}  # random bytes of a page, 1100: about 28 %
 KINDS = {"4k": 1, "64k": 16}
 HASHED_MB, TOUCHED_MB = 4, 16  # the foreground: a fixed amount of hashing, then new memory
 QUIET_NS = 1_000_000_000  # no swap space came back for so long after the last exit: no more will
-NO_SWAP = "there is no swap; as root, `swaplib probe --setup-zram 2G` takes a zram device for the time of the run"
+NO_SWAP = (
+    "there is no swap; as root, `swaplib probe --setup-zram 2G` takes a zram device for the time of the run"
+)
 FOLIOS = "/sys/kernel/mm/transparent_hugepage/"
 CPU = "/sys/devices/system/cpu/cpu%d/"
 CELL = ("procs", "mb", "swap_frac", "order", "content", "kind", "how", "fg")
 COLUMNS = (
-    *("kernel", "smp", "accel", "folio_pages", "layout_run", "procs", "mb", "swap_frac", "rep", "fg", "swap_entries"),
+    *(
+        "kernel",
+        "smp",
+        "accel",
+        "folio_pages",
+        "layout_run",
+        "procs",
+        "mb",
+        "swap_frac",
+        "rep",
+        "fg",
+        "swap_entries",
+    ),
     *("rss_pages", "swap_runs", "kill_us", "first_exit_us", "median_exit_us", "mean_exit_us", "last_exit_us"),
     *("swap_back99_us", "fg_cpu_us", "fg_mem_us", "exit_cpu_us_sum", "loadavg", "how", "content", "order"),
     *("cpu_model", "cpus", "swap_device", "compressor", "governor", "note"),
@@ -97,7 +120,9 @@ def topology(usable):
     listed = [os.listdir(CPU % cpu) if os.path.isdir(CPU % cpu) else [] for cpu in usable]
     nodes = [([name for name in names if name.startswith("node")] or ["node0"])[0] for names in listed]
     pods = [read(CPU % cpu + "cache/index3/shared_cpu_list") or node for cpu, node in zip(usable, nodes)]
-    place = [(list(dict.fromkeys(nodes)).index(n), list(dict.fromkeys(pods)).index(p)) for n, p in zip(nodes, pods)]
+    place = [
+        (list(dict.fromkeys(nodes)).index(n), list(dict.fromkeys(pods)).index(p)) for n, p in zip(nodes, pods)
+    ]
     capacity = [read(CPU % cpu + "cpu_capacity") or "1024" for cpu in usable]
     groups = itertools.groupby("%s@%d/%d" % (c, *where) for c, where in zip(capacity, place))
     return " ".join("%dx%s" % (len(list(same)), what) for what, same in groups)
@@ -195,7 +220,9 @@ def lacking(cell):
     for wanted_mib, what, field in room if swap else room[:1]:
         if memory_kib(field) < wanted_mib * 1024:
             of = (cell["procs"], cell["mb"], wanted_mib, what, memory_kib(field) // 1024)
-            found.append("%d processes of %d MB need %d MiB of %s and there are %d; take fewer or smaller ones" % of)
+            found.append(
+                "%d processes of %d MB need %d MiB of %s and there are %d; take fewer or smaller ones" % of
+            )
     return found + (folios_lacking(cell) if cell["kind"] == "64k" else [])
 
 
@@ -203,9 +230,16 @@ def folios_lacking(cell):
     """Say what keeps memory in folios of 64 KiB from being measured: they are off, or larger ones would come first."""
     if cell["swap_frac"] > 0 and ORDERS[cell["order"]] in (1, -2):
         return ["paging out single pages splits folios of 64 KiB; expected --order runs16 or sequential"]
-    names = [name for name in os.listdir(FOLIOS) if name.startswith("hugepages-")] if os.path.isdir(FOLIOS) else []
+    names = (
+        [name for name in os.listdir(FOLIOS) if name.startswith("hugepages-")]
+        if os.path.isdir(FOLIOS)
+        else []
+    )
     states = {int(name[10:-2]): chosen(read(FOLIOS + name + "/enabled")) for name in names}
-    states = {kib: chosen(read(FOLIOS + "enabled")) if state == "inherit" else state for kib, state in states.items()}
+    states = {
+        kib: chosen(read(FOLIOS + "enabled")) if state == "inherit" else state
+        for kib, state in states.items()
+    }
     on = [kib for kib in sorted(states) if states[kib] in ("always", "madvise")]
     if 64 in on:
         larger = [FOLIOS + "hugepages-%dkB/enabled" % kib for kib in on if kib > 64]
@@ -224,7 +258,9 @@ def measure(cell, seed):
             started.append(start("--child", json.dumps(dict(cell, seed=seed * 1000 + i))))
         children, front = started[:], []
         states = [json.loads(c.stdout.readline() or "null") for c in children]
-        refuse(None in states, "a process ended before it was killed: too little memory, or a kernel before 5.4?")
+        refuse(
+            None in states, "a process ended before it was killed: too little memory, or a kernel before 5.4?"
+        )
         for c in children:
             print(children[0].pid, file=c.stdin, flush=True)
             c.stdout.readline()
@@ -263,7 +299,9 @@ def doubts(cell, swapped, runs):
 def killed(children, states, free):
     """Kill all children by one call and reap them; `free` KiB of swap are free before."""
     used = [int(read("/proc/%d/schedstat" % c.pid, "0").split()[0]) for c in children]
-    left = {c.pid: (c, ns or state[3]) for c, ns, state in zip(children, used, states)}  # or what it told itself
+    left = {
+        c.pid: (c, ns or state[3]) for c, ns, state in zip(children, used, states)
+    }  # or what it told itself
     target = free + sum(state[0] for state in states) * 4 * 99 // 100
     ends, spent, swap_back = [], 0.0, "" if target == free else None
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # it is waited for instead
@@ -306,9 +344,18 @@ def spread(begin, sent, ends, spent, swap_back):
 def plan(options):
     """Return the cells of every repetition in interleaved random order, as (repetition, cell)."""
     shares = options.swap_share
-    wrong = min(*options.processes, *options.mb, options.repetitions) < 1 or min(shares) < 0 or max(shares) > 1
+    wrong = (
+        min(*options.processes, *options.mb, options.repetitions) < 1 or min(shares) < 0 or max(shares) > 1
+    )
     refuse(wrong, "processes, MB and repetitions are whole numbers from 1, and shares lie between 0 and 1")
-    choices = (options.processes, options.mb, options.swap_share, options.order, options.content, options.page_kind)
+    choices = (
+        options.processes,
+        options.mb,
+        options.swap_share,
+        options.order,
+        options.content,
+        options.page_kind,
+    )
     cells = []
     for values in itertools.product(*choices):
         cell = dict(zip(CELL, (*values, options.how, int(options.foreground))))
@@ -332,18 +379,25 @@ def run(options, say=lambda line: None):
     rounds, exists = plan(options), os.path.exists(options.out)
     refuse(missing(rounds), "; ".join(missing(rounds)))
     refuse(exists and not options.append, "%s exists; choose another name, or --append" % options.out)
-    refuse(exists and read(options.out).split("\n")[0] != ",".join(COLUMNS), options.out + " has other columns")
+    refuse(
+        exists and read(options.out).split("\n")[0] != ",".join(COLUMNS), options.out + " has other columns"
+    )
     with open(options.out, "a" if exists else "x", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
         if not exists:
             writer.writeheader()
         for place, (rep, cell) in enumerate(rounds, 1):
             row = dict(about_machine(), **dict(cell, **measure(cell, options.seed + rep)))
-            row.update(rep=rep, order=place, folio_pages=KINDS[cell["kind"]], layout_run=ORDERS[cell["order"]])
+            row.update(
+                rep=rep, order=place, folio_pages=KINDS[cell["kind"]], layout_run=ORDERS[cell["order"]]
+            )
             writer.writerow({name: round(v, 3) if isinstance(v, float) else v for name, v in row.items()})
             file.flush()
             os.fsync(file.fileno())
-            say("%d of %d: %s %s" % (place, len(rounds), " ".join(map("%s=%s".__mod__, cell.items())), row["note"]))
+            say(
+                "%d of %d: %s %s"
+                % (place, len(rounds), " ".join(map("%s=%s".__mod__, cell.items())), row["note"])
+            )
 
 
 def listed(kind, known=None):
@@ -352,7 +406,9 @@ def listed(kind, known=None):
     def parse(text):
         values = [kind(part) for part in text.split(",") if part]
         if not values or (known and not set(values) <= set(known)):
-            raise argparse.ArgumentTypeError("%r is not known; expected some of %s" % (text, ", ".join(known or ())))
+            raise argparse.ArgumentTypeError(
+                "%r is not known; expected some of %s" % (text, ", ".join(known or ()))
+            )
         return values
 
     return parse
@@ -362,13 +418,25 @@ def add_options(parser):
     """Add what can be measured to a parser."""
     parser.add_argument("--out", metavar="CSV", default="runs.csv", help="a new file (default: runs.csv)")
     parser.add_argument("--append", action="store_true", help="continue a file that exists")
-    parser.add_argument("--processes", type=listed(int), default=[1, 2, 4], metavar="N,N", help="at once (1,2,4)")
+    parser.add_argument(
+        "--processes", type=listed(int), default=[1, 2, 4], metavar="N,N", help="at once (1,2,4)"
+    )
     parser.add_argument("--mb", type=listed(int), default=[64], metavar="MB,MB", help="memory of each (64)")
-    parser.add_argument("--swap-share", type=listed(float), default=[1.0, 0.0], metavar="S,S", help="paged out (1,0)")
-    parser.add_argument("--order", type=listed(str, ORDERS), default=["random", "runs16"], help=", ".join(ORDERS))
-    parser.add_argument("--content", type=listed(str, CONTENTS), default=["compressible"], help=", ".join(CONTENTS))
-    parser.add_argument("--page-kind", type=listed(str, KINDS), default=["4k"], metavar="K,K", help="4k or 64k")
-    parser.add_argument("--how", choices=["exit", "munmap"], default="exit", help="killed, or unmapping (exit)")
+    parser.add_argument(
+        "--swap-share", type=listed(float), default=[1.0, 0.0], metavar="S,S", help="paged out (1,0)"
+    )
+    parser.add_argument(
+        "--order", type=listed(str, ORDERS), default=["random", "runs16"], help=", ".join(ORDERS)
+    )
+    parser.add_argument(
+        "--content", type=listed(str, CONTENTS), default=["compressible"], help=", ".join(CONTENTS)
+    )
+    parser.add_argument(
+        "--page-kind", type=listed(str, KINDS), default=["4k"], metavar="K,K", help="4k or 64k"
+    )
+    parser.add_argument(
+        "--how", choices=["exit", "munmap"], default="exit", help="killed, or unmapping (exit)"
+    )
     parser.add_argument("--foreground", action="store_true", help="an app starts beside the exits")
     parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="of every cell (5)")
     parser.add_argument("--seed", type=int, default=0, help="of the orders (0)")
@@ -383,7 +451,9 @@ def main(arguments=None):
     if arguments[:1] == ["--end-with-parent"]:
         arguments.pop(0)
         end_with_parent(signal.SIGTERM)
-    options = add_options(argparse.ArgumentParser(description=__doc__.partition("\n")[0])).parse_args(arguments)
+    options = add_options(argparse.ArgumentParser(description=__doc__.partition("\n")[0])).parse_args(
+        arguments
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         run(options, lambda line: print(line, file=sys.stderr))

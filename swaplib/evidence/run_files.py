@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 import stat
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["NUMBER", "TEXT", "WHOLE", "RunFile", "open_runs", "printable"]
+from swaplib.model.checks import printable
+
+__all__ = ["NUMBER", "TEXT", "WHOLE", "RunFile", "open_runs"]
 
 NUMBER, WHOLE, TEXT = "a number", "a whole number", "text"
 _PATTERN = {
@@ -98,7 +99,9 @@ class RunFile:
             return arrow_csv.read_csv(
                 self.path,
                 read_options=arrow_csv.ReadOptions(
-                    column_names=[f"{place}" if name not in kinds else name for place, name in enumerate(self.columns)],
+                    column_names=[
+                        f"{place}" if name not in kinds else name for place, name in enumerate(self.columns)
+                    ],
                     skip_rows=1,
                     block_size=1 << 22,
                 ),
@@ -123,7 +126,10 @@ class RunFile:
             table = parquet.read_table(self.path, columns=list(kinds), memory_map=False, partitioning=None)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             raise ValueError(f"{self.name}: {_first_line(error)}; expected a parquet file") from None
-        fits = {NUMBER: lambda t: pa.types.is_floating(t) or pa.types.is_integer(t), WHOLE: pa.types.is_integer}
+        fits = {
+            NUMBER: lambda t: pa.types.is_floating(t) or pa.types.is_integer(t),
+            WHOLE: pa.types.is_integer,
+        }
         columns = {}
         for name, kind in kinds.items():
             column = table[name]
@@ -134,7 +140,9 @@ class RunFile:
             elif kind != TEXT and fits[kind](column.type):
                 columns[name] = column.cast(pa.float64() if kind == NUMBER else pa.int64(), safe=False)
             else:
-                raise ValueError(f"{self.name}: column {name!r} holds {column.type}; expected {kind} in every row")
+                raise ValueError(
+                    f"{self.name}: column {name!r} holds {column.type}; expected {kind} in every row"
+                )
         return pa.table(columns)
 
     def _refuse(self, kinds: Mapping[str, str], table: Any, *, may_be_empty: bool) -> None:
@@ -160,7 +168,9 @@ class RunFile:
                 if len(row) != len(self.columns):
                     raise ValueError(f"{where}: {_counted(len(row), 'cell')}; expected {len(self.columns)}")
                 for place, name, kind in places:
-                    self._refuse_cell(f"{where}: column {name!r}", row[place].strip(), kind, may_be_empty=may_be_empty)
+                    self._refuse_cell(
+                        f"{where}: column {name!r}", row[place].strip(), kind, may_be_empty=may_be_empty
+                    )
         except csv.Error as error:
             raise ValueError(f"{self.name}: {error}; expected comma-separated text") from None
         except UnicodeDecodeError as error:
@@ -176,7 +186,11 @@ class RunFile:
         plain = cell.replace(self.decimal, ".") if "." not in cell or self.decimal == "." else "?"
         fine = _PATTERN[kind].fullmatch(plain) is not None
         if not fine or not np.isfinite(float(plain)):
-            mark = f" with the decimal mark {self.decimal!r}" if kind == NUMBER and re.search(r"\d[.,]", cell) else ""
+            mark = (
+                f" with the decimal mark {self.decimal!r}"
+                if kind == NUMBER and re.search(r"\d[.,]", cell)
+                else ""
+            )
             raise ValueError(f"{where} is {_short(cell)}; expected {kind}{mark}")
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
@@ -223,23 +237,6 @@ def open_runs(path: str | Path) -> RunFile:
     return _csv_file(path)
 
 
-def printable(text: str) -> str:
-    """Escape what would move a cursor, reverse the reading direction or break a line; the rest stays.
-
-    Parameters
-    ----------
-    text : str
-        A name that somebody else chose.
-
-    Returns
-    -------
-    str
-        One line.
-    """
-    unsafe = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in unsafe else c for c in text)
-
-
 def _regular(path: str | Path) -> Path:
     """Refuse what is no local regular file, before it is opened."""
     text = str(path)
@@ -251,7 +248,9 @@ def _regular(path: str | Path) -> Path:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise FileNotFoundError(f"{printable(str(path))} does not exist; expected a CSV or parquet file") from None
+        raise FileNotFoundError(
+            f"{printable(str(path))} does not exist; expected a CSV or parquet file"
+        ) from None
     except OSError as error:
         raise ValueError(f"{_short(text)} cannot be opened: {error.strerror}") from None
     if not stat.S_ISREG(mode):
@@ -277,7 +276,11 @@ def _csv_file(path: Path) -> RunFile:
                 )
             decimal = "."
             if delimiter != ",":
-                sample = [cell.strip() for row in islice(csv.reader(file, delimiter=delimiter), 1000) for cell in row]
+                sample = [
+                    cell.strip()
+                    for row in islice(csv.reader(file, delimiter=delimiter), 1000)
+                    for cell in row
+                ]
                 if any(re.fullmatch(r"[+-]?\d+,\d+([eE][+-]?\d+)?", cell) for cell in sample):
                     decimal = ","
                     notes.append(

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from swaplib.evidence.run_files import NUMBER, TEXT, WHOLE, RunFile, open_runs, printable
+from swaplib.evidence.run_files import NUMBER, TEXT, WHOLE, RunFile, open_runs
+from swaplib.model.checks import printable
 
 __all__ = ["DIRECTIONS", "read_runs"]
 
@@ -83,7 +84,9 @@ def _read_tidy(file: RunFile) -> tuple[pd.DataFrame, list[str], np.ndarray | Non
     values = [name for name in file.columns if re.fullmatch(r"value(_\w+)?", name)]
     if "arm" not in file.columns or not values:
         missing = "arm" if values else "value"
-        raise ValueError(f"{file.name}, row 1: there is no column {missing!r}; {_SHAPES}; it has {_listed(file)}")
+        raise ValueError(
+            f"{file.name}, row 1: there is no column {missing!r}; {_SHAPES}; it has {_listed(file)}"
+        )
     if len(values) > 1:
         raise ValueError(f"{file.name}, row 1: both {values[0]!r} and {values[1]!r} are there; expected one")
     (value,) = values
@@ -201,9 +204,15 @@ def _check_arms(file: RunFile, frame: pd.DataFrame, base: str, rows: np.ndarray 
             f"{file.name}: no row of column 'arm' is the base {base!r}; expected one of {_few(arms)} as base"
         )
     if len(arms) < 2:
-        raise ValueError(f"{file.name}: {base!r} is the only arm; expected at least one more to compare with it")
+        raise ValueError(
+            f"{file.name}: {base!r} is the only arm; expected at least one more to compare with it"
+        )
     counts = frame.groupby(["metric", "arm"], observed=True, sort=False).size()
-    sizes = {(metric, arm): int(counts.get((metric, arm), 0)) for metric in frame.metric.cat.categories for arm in arms}
+    sizes = {
+        (metric, arm): int(counts.get((metric, arm), 0))
+        for metric in frame.metric.cat.categories
+        for arm in arms
+    }
     for (metric, arm), count in sizes.items():
         if count == 1:
             where = _where(file, (frame.metric == metric) & (frame.arm == arm), rows)
@@ -215,7 +224,9 @@ def _check_arms(file: RunFile, frame: pd.DataFrame, base: str, rows: np.ndarray 
         if not sizes[metric, base]:
             raise ValueError(f"{file.name}: metric {metric!r} has no run of the base {base!r}; expected some")
         if not any(sizes[metric, arm] for arm in arms if arm != base):
-            raise ValueError(f"{file.name}: metric {metric!r} has runs of {base!r} alone; expected another arm")
+            raise ValueError(
+                f"{file.name}: metric {metric!r} has runs of {base!r} alone; expected another arm"
+            )
 
 
 def _where(file: RunFile, mask: pd.Series, rows: np.ndarray | None) -> str:

@@ -43,7 +43,9 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
-            raise ValueError(f"column {self.name!r} has type {self.type!r}; expected one of {', '.join(TYPES)}")
+            raise ValueError(
+                f"column {self.name!r} has type {self.type!r}; expected one of {', '.join(TYPES)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ def read_schema(path: Path) -> Mapping[str, DataFile]:
                 raise ValueError(f"file {name!r}; expected folder/name in lower case, without ending")
             unknown = [column for column in given["columns"] if column not in columns]
             if unknown:
-                raise ValueError(f"file {name!r} has the column {unknown[0]!r}, which [columns] does not describe")
+                raise ValueError(
+                    f"file {name!r} has the column {unknown[0]!r}, which [columns] does not describe"
+                )
             files[name] = DataFile(
                 name, given["what"], given["source"], tuple(columns[column] for column in given["columns"])
             )
@@ -123,7 +127,13 @@ def as_markdown(schema: Mapping[str, DataFile]) -> str:
     for entry in schema.values():
         names = " ".join(f"`{column.name}`" for column in entry.columns)
         lines.append(f"| `{entry.name}.csv` | {entry.what} | {entry.source} | {names} |")
-    lines += ["", "### Columns", "", "| column | type | unit | meaning | empty means |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "### Columns",
+        "",
+        "| column | type | unit | meaning | empty means |",
+        "|---|---|---|---|---|",
+    ]
     columns = {column.name: column for entry in schema.values() for column in entry.columns}
     for name, column in sorted(columns.items()):
         lines.append(f"| `{name}` | {column.type} | {column.unit} | {column.meaning} | {column.empty} |")

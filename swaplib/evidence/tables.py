@@ -71,7 +71,13 @@ def _read_rows(path: Path, columns: Sequence[Column]) -> list[list[str]]:
     if heading != expected:
         missing = [name for name in expected if name not in heading]
         extra = [name for name in heading if name not in expected]
-        wrong = f"lacks {missing[0]!r}" if missing else f"has {extra[0]!r} too much" if extra else "is in another order"
+        wrong = (
+            f"lacks {missing[0]!r}"
+            if missing
+            else f"has {extra[0]!r} too much"
+            if extra
+            else "is in another order"
+        )
         raise ValueError(f"{path.name}, row 1: the heading {wrong}; expected {_listed(columns)}")
     if not rows:
         raise ValueError(f"{path.name} has a heading and no rows; expected one row per observation")
@@ -87,9 +93,13 @@ def _check(file: str, column: Column, cells: Sequence[str]) -> None:
     for number, cell in enumerate(cells, start=2):
         if cell == "":
             if not column.empty:
-                raise ValueError(f"{file}, row {number}: column {column.name!r} is empty; expected {_wanted(column)}")
+                raise ValueError(
+                    f"{file}, row {number}: column {column.name!r} is empty; expected {_wanted(column)}"
+                )
         elif pattern is not None and not pattern.fullmatch(cell):
-            raise ValueError(f"{file}, row {number}: column {column.name!r} is {cell!r}; expected {_wanted(column)}")
+            raise ValueError(
+                f"{file}, row {number}: column {column.name!r} is {cell!r}; expected {_wanted(column)}"
+            )
 
 
 def _converted(column: Column, cells: Sequence[str]) -> pd.Series:

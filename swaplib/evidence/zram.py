@@ -32,7 +32,9 @@ class Places:
     control: Path = Path("/sys/class/zram-control")
     swaps: Path = Path("/proc/swaps")
     devices: Path = Path("/dev")
-    owner: Path = (Path("/run") if Path("/run").is_dir() else Path(tempfile.gettempdir())) / "swaplib-zram.json"
+    owner: Path = (
+        Path("/run") if Path("/run").is_dir() else Path(tempfile.gettempdir())
+    ) / "swaplib-zram.json"
 
 
 def size_bytes(text: str) -> int:
@@ -112,9 +114,7 @@ def left_behind(places: Places | None = None) -> str:
     owner = _owner(places or Places())
     if owner is None or _is_alive(owner):
         return ""
-    return (
-        f"a run that was killed left {owner['device'] or 'an owner file'} behind; `swaplib probe --cleanup` removes it"
-    )
+    return f"a run that was killed left {owner['device'] or 'an owner file'} behind; `swaplib probe --cleanup` removes it"
 
 
 def clean_up(places: Places | None = None) -> bool:
@@ -131,7 +131,9 @@ def clean_up(places: Places | None = None) -> bool:
     if owner is None:
         return False
     if owner["pid"] != os.getpid() and _is_alive(owner):
-        raise ProbeError(f"process {owner['pid']} is measuring with {owner['device']}; wait for it, or end it")
+        raise ProbeError(
+            f"process {owner['pid']} is measuring with {owner['device']}; wait for it, or end it"
+        )
     if os.geteuid() == 0 and places.owner.stat().st_uid:
         raise ProbeError(f"{places.owner} was not written by root; remove it after a look at /proc/swaps")
     name, added = owner["device"], owner["added"]
@@ -171,7 +173,8 @@ def _refuse(size: int, force: bool, places: Places) -> None:
     owner = _owner(places)
     if owner is not None:
         raise ProbeError(
-            left_behind(places) or f"process {owner['pid']} is measuring with {owner['device']}; wait for it, or end it"
+            left_behind(places)
+            or f"process {owner['pid']} is measuring with {owner['device']}; wait for it, or end it"
         )
     if not os.access(places.blocks, os.W_OK) and os.geteuid() != 0:
         raise ProbeError("setting up zram needs root; run the same command with sudo")
@@ -196,7 +199,9 @@ def _take(places: Places) -> tuple[str, bool]:
     if disksize.exists() and int(disksize.read_text()) == 0:
         return "zram0", False
     if disksize.exists():
-        raise ProbeError("zram0 is in use and the kernel offers no other; swapoff and reset it, or measure with it")
+        raise ProbeError(
+            "zram0 is in use and the kernel offers no other; swapoff and reset it, or measure with it"
+        )
     raise ProbeError("this kernel shows no zram; as root: modprobe zram")
 
 

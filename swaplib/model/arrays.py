@@ -36,7 +36,9 @@ def whole_numbers(what: str, values: npt.ArrayLike, low: int, high: int) -> npt.
     array = np.asarray(values)
     if array.size == 0:
         return array.astype(np.int64)
-    if array.dtype.kind == "f" and not isinstance(values, np.ndarray):  # how numpy mixes signed and unsigned numbers
+    if array.dtype.kind == "f" and not isinstance(
+        values, np.ndarray
+    ):  # how numpy mixes signed and unsigned numbers
         array = np.asarray(values, dtype=object)
     if array.dtype.kind == "O" and all(
         isinstance(value, Integral) and not isinstance(value, bool) for value in array.flat
@@ -45,7 +47,9 @@ def whole_numbers(what: str, values: npt.ArrayLike, low: int, high: int) -> npt.
     elif array.dtype.kind in "iu":
         kept = (array >= low) & (array <= high)
     else:
-        raise TypeError(f"{what} is of type {np.asarray(values).dtype}; expected whole numbers of {low} to {high}")
+        raise TypeError(
+            f"{what} is of type {np.asarray(values).dtype}; expected whole numbers of {low} to {high}"
+        )
     if not kept.all():
         where = tuple(int(i) for i in np.argwhere(~kept)[0])
         at = f"[{', '.join(map(str, where))}]" if where else ""

@@ -162,7 +162,9 @@ def works_of(entries: npt.ArrayLike, nr: npt.ArrayLike = 1, limits: Limits | Non
     entries, nr = np.broadcast_arrays(_counts("entries", entries, lowest=0), _counts("nr", nr, lowest=1))
     bundle, page = _records_a_batch(nr, limits)
     equal, last = entries // nr, entries % nr
-    full, held = np.divmod(equal, bundle + limits.pages_per_work * page)  # full works; records in the one after them
+    full, held = np.divmod(
+        equal, bundle + limits.pages_per_work * page
+    )  # full works; records in the one after them
     pages = np.where(held < bundle, 0, 1 + (held - bundle) // page)
 
     # A shorter last run goes where the others left off, and may be the one that fills its batch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from numbers import Integral
 
@@ -22,3 +23,20 @@ def one_of(what: str, value: object, choices: Iterable[object]) -> None:
     choices = list(choices)
     if value not in choices:
         raise ValueError(f"{what} is {value!r}; expected one of {', '.join(map(str, choices))}")
+
+
+def printable(text: str) -> str:
+    """Escape what would move a cursor, reverse the reading direction or break a line; the rest stays.
+
+    Parameters
+    ----------
+    text : str
+        A name that somebody else chose.
+
+    Returns
+    -------
+    str
+        One line.
+    """
+    unsafe = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in unsafe else c for c in text)

@@ -77,7 +77,9 @@ def encode(entry: npt.ArrayLike, nr: npt.ArrayLike = 1) -> Entries:
     """
     first, lengths = _runs(entry, nr)
     is_run = lengths > 1
-    at = np.arange(first.size) + np.cumsum(is_run) - is_run  # each longer run before moves the rest by one slot
+    at = (
+        np.arange(first.size) + np.cumsum(is_run) - is_run
+    )  # each longer run before moves the rest by one slot
     slots = np.empty(first.size + np.count_nonzero(is_run), np.uint64)
     slots[at] = np.where(is_run, first | _RUN_MARK, first)
     slots[at[is_run] + 1] = lengths[is_run].astype(np.uint64)
@@ -100,12 +102,16 @@ def decode(slots: npt.ArrayLike) -> tuple[Entries, Lengths]:
     slots = whole_numbers("slots", slots, 0, 2**64 - 1).astype(np.uint64).ravel()
     is_mark = (slots & _RUN_MARK) != 0
     if is_mark.size and is_mark[-1]:
-        raise ValueError(f"slots[{slots.size - 1}] is marked as a run and the last; expected its length after it")
+        raise ValueError(
+            f"slots[{slots.size - 1}] is marked as a run and the last; expected its length after it"
+        )
     is_length = np.zeros(slots.size, np.bool_)
     is_length[1:] = is_mark[:-1]
     bad = np.flatnonzero(is_length & ((slots < 2) | (slots > NR_MAX)))
     if bad.size:
-        raise ValueError(f"slots[{bad[0]}] is {slots[bad[0]]}, after a mark; expected a length of 2 to {NR_MAX}")
+        raise ValueError(
+            f"slots[{bad[0]}] is {slots[bad[0]]}, after a mark; expected a length of 2 to {NR_MAX}"
+        )
     lengths = np.ones(slots.size, np.int64)
     lengths[is_mark] = slots[is_length].astype(np.int64)
     return _runs(slots[~is_length] & ~_RUN_MARK, lengths[~is_length])
@@ -180,7 +186,9 @@ def _runs(entry: npt.ArrayLike, nr: npt.ArrayLike) -> tuple[Entries, Lengths]:
     first = np.atleast_1d(_entries(entry))
     lengths = whole_numbers("nr", nr, 1, NR_MAX).astype(np.int64)
     if first.ndim != 1 or lengths.shape not in ((), first.shape):
-        raise ValueError(f"nr has shape {lengths.shape}; expected one number, or one for each of {first.shape} entries")
+        raise ValueError(
+            f"nr has shape {lengths.shape}; expected one number, or one for each of {first.shape} entries"
+        )
     lengths = np.array(np.broadcast_to(lengths, first.shape))
     beyond = np.flatnonzero(offset_of(first) > OFFSET_MAX + 1 - lengths)
     if beyond.size:

@@ -132,7 +132,9 @@ def _queued(state: step.Vector) -> tuple[int, int, int, int]:
 def _lengths(runs: npt.ArrayLike) -> npt.NDArray[np.int64]:
     array = np.asarray(runs)
     if array.size and not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2)):
-        raise ValueError(f"runs have shape {array.shape}; expected one length a run, or rows of (first entry, length)")
+        raise ValueError(
+            f"runs have shape {array.shape}; expected one length a run, or rows of (first entry, length)"
+        )
     nr = array[:, 1] if array.ndim == 2 and array.size else array.ravel()
     return whole_numbers("runs", nr if nr.size else [], 1, NR_MAX).astype(np.int64)
 
@@ -141,5 +143,7 @@ def _exiting(exiting: int | npt.ArrayLike, runs: int) -> npt.NDArray[np.int64]:
     """One count a run; a count even where there is no run, for the gather's opening."""
     counts = whole_numbers("exiting", exiting, 1, NR_MAX).astype(np.int64)
     if counts.shape not in ((), (runs,)) or counts.size == 0:
-        raise ValueError(f"exiting has shape {counts.shape}; expected one number, or one for each of {runs} runs")
+        raise ValueError(
+            f"exiting has shape {counts.shape}; expected one number, or one for each of {runs} runs"
+        )
     return np.array(np.broadcast_to(counts, max(runs, 1)))

@@ -68,7 +68,9 @@ def replay(case: Mapping[str, Any]) -> dict[str, Any]:
         process = processes.setdefault(arguments[0], _Process(arguments[0]))
         if name == "gather":
             dying, swap_entries = arguments[1:]
-            process.opened = step.open_gather(process.vector, shared, bounds, gather_fail, bool(dying), swap_entries)
+            process.opened = step.open_gather(
+                process.vector, shared, bounds, gather_fail, bool(dying), swap_entries
+            )
             process.held = []
         elif name == "fin":
             if step.finish(process.vector, shared):
@@ -79,7 +81,9 @@ def replay(case: Mapping[str, Any]) -> dict[str, Any]:
                 taken, outcome = step.add(process.vector, shared, bounds, gather_fail, page_fail, nr, count)
                 taken = int(taken)  # numpy's, where the step runs as plain Python
                 process.calls += taken
-                append_runs(process.freed if outcome == step.FREED else process.held, first, nr, taken, stride)
+                append_runs(
+                    process.freed if outcome == step.FREED else process.held, first, nr, taken, stride
+                )
                 if outcome == step.QUEUED:
                     works.append(process.queued(index, at_finish=False))
                 first, count = first + taken * stride, count - taken
@@ -176,7 +180,9 @@ def _checked(index: int, operation: Any) -> tuple[str, list[int]]:
         raise ValueError(f"ops[{index}] is {name!r}; expected one of {', '.join(_OPERATIONS)}")
     wanted = _OPERATIONS[name]
     if len(arguments) != len(wanted) or not all(isinstance(value, int) for value in arguments):
-        raise ValueError(f"ops[{index}] is {operation!r}; expected [{', '.join((name, *wanted))}] in whole numbers")
+        raise ValueError(
+            f"ops[{index}] is {operation!r}; expected [{', '.join((name, *wanted))}] in whole numbers"
+        )
     if name == "rm" and (arguments[2] < 1 or arguments[3] < 0):
         raise ValueError(f"ops[{index}] is {operation!r}; expected nr of at least 1 and count of at least 0")
     return name, arguments

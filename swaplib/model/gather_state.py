@@ -63,7 +63,13 @@ def open_gather(
 
 @compiled
 def add(
-    gather: Vector, shared: Vector, limits: Vector, gather_fail: Vector, page_fail: Vector, nr: int, count: int
+    gather: Vector,
+    shared: Vector,
+    limits: Vector,
+    gather_fail: Vector,
+    page_fail: Vector,
+    nr: int,
+    count: int,
 ) -> tuple[int, int]:
     """Meet `count` runs of `nr` entries each (__tlb_remove_swap_entries), up to the first change of outcome.
 
@@ -161,7 +167,9 @@ def records_to_event(gather: Vector, limits: Vector, nr: int) -> int:
         return 1
     slots = 1 if nr == 1 else 2
     batch_slots = limits[BUNDLE_SLOTS] if gather[PAGES] == 0 else limits[PAGE_SLOTS]
-    return (batch_slots - 1 - gather[USED] + slots - 1) // slots  # a batch is full when at most one slot is left
+    return (
+        batch_slots - 1 - gather[USED] + slots - 1
+    ) // slots  # a batch is full when at most one slot is left
 
 
 @compiled

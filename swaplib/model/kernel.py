@@ -200,9 +200,13 @@ class Kernel:
             return replace(old, **{part: getattr(old, part) * permille // 1000 for part in parts})
 
         def core(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-            return tuple(s if s.zram else replace(s, cost=cost(s.cost), children=core(s.children)) for s in stages)
+            return tuple(
+                s if s.zram else replace(s, cost=cost(s.cost), children=core(s.children)) for s in stages
+            )
 
-        return replace(self, single=core(self.single), run=core(self.run), drain=core(self.drain), walk=cost(self.walk))
+        return replace(
+            self, single=core(self.single), run=core(self.run), drain=core(self.drain), walk=cost(self.walk)
+        )
 
     def without_zram(self) -> Kernel:
         """Return the kernel with every zram stage taken out of a call: what is left when zram is deferred."""
@@ -224,7 +228,8 @@ class Kernel:
 
         def cost(old: Cost, parts: Mapping[str, str]) -> Cost:
             return replace(
-                old, **{part: round(getattr(old, part) * factors.get(name, 1)) for part, name in parts.items()}
+                old,
+                **{part: round(getattr(old, part) * factors.get(name, 1)) for part, name in parts.items()},
             )
 
         def tree(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
@@ -233,7 +238,9 @@ class Kernel:
         for name in factors:
             one_of(f"kernel '{self.name}': part of the costs", name, (*COST_PARTS, "page", "folio"))
         same = {part: part for part in COST_PARTS}
-        pages = {part: "page" if part.startswith("entry") else "folio" for part in COST_PARTS if "call" not in part}
+        pages = {
+            part: "page" if part.startswith("entry") else "folio" for part in COST_PARTS if "call" not in part
+        }
         return replace(
             self,
             single=tree(self.single),

@@ -14,7 +14,12 @@ KINDS = ("measured", "published", "fitted", "assumed")
 
 # name, unit, smallest, what it is
 NUMBERS: tuple[tuple[str, str, int, str], ...] = (
-    ("cpu_cost_permille", "1/1000", 1, "CPU part of every cost on a core of capacity 1024, against the reference core"),
+    (
+        "cpu_cost_permille",
+        "1/1000",
+        1,
+        "CPU part of every cost on a core of capacity 1024, against the reference core",
+    ),
     ("memory_cost_permille", "1/1000", 0, "memory part of every cost, against the reference machine"),
     (
         "core_entry_permille",
@@ -32,7 +37,12 @@ NUMBERS: tuple[tuple[str, str, int, str], ...] = (
     ("wake_ns", "ns", 0, "from wake-up to running on an idle CPU"),
     ("prelude_ns", "ns", 0, "from running with the fatal signal to opening the gather"),
     ("postlude_ns", "ns", 0, "from closing the gather to being reaped"),
-    ("warm_entries", "entries", 0, "entries whose data caches hold when exit follows swap-out; 0 is always cold"),
+    (
+        "warm_entries",
+        "entries",
+        0,
+        "entries whose data caches hold when exit follows swap-out; 0 is always cold",
+    ),
     ("gather_record_ps", "ps", 0, "storing one record in a gather, at the reference core"),
     ("gather_page_ns", "ns", 0, "allocating one batch page"),
     ("queue_work_ns", "ns", 0, "queueing one work"),
@@ -94,9 +104,13 @@ class Machine:
         for cpu, capacity in enumerate(self.capacity):
             at_least(f"{where}capacity of CPU {cpu}", capacity, 1, 1024)
         if sorted(set(self.node)) != list(range(max(self.node) + 1)):
-            raise ValueError(f"{where}every node needs a CPU, numbered from 0; got nodes {sorted(set(self.node))}")
+            raise ValueError(
+                f"{where}every node needs a CPU, numbered from 0; got nodes {sorted(set(self.node))}"
+            )
         if sorted(set(self.pod)) != list(range(max(self.pod) + 1)):
-            raise ValueError(f"{where}every pod needs a CPU, numbered from 0; got pods {sorted(set(self.pod))}")
+            raise ValueError(
+                f"{where}every pod needs a CPU, numbered from 0; got pods {sorted(set(self.pod))}"
+            )
         one_of(where + "preemption", self.preemption, ("full", "voluntary"))
         known = {name: low for name, _, low, _ in NUMBERS}
         for name in self.numbers:

@@ -135,7 +135,9 @@ class Policy:
         unknown = set(changes) - set(self.__dataclass_fields__)
         if unknown:
             known = ", ".join(sorted(set(self.__dataclass_fields__) - {"name", "origin", "what", "needs"}))
-            raise ValueError(f"policy '{self.name}' has no choice '{sorted(unknown)[0]}'; its choices are {known}")
+            raise ValueError(
+                f"policy '{self.name}' has no choice '{sorted(unknown)[0]}'; its choices are {known}"
+            )
         if changes and "name" not in changes:
             changes["name"] = self.name + "".join(f" {key}={value}" for key, value in sorted(changes.items()))
         return replace(self, **changes)

@@ -152,7 +152,9 @@ class Storm:
             for value in values:
                 at_least(where + name, value, low, high)
             if name == "gap_ns" and self.processes * max(values) > _LONGEST_NS:
-                raise ValueError(f"{where}the last kill may come later than 64-bit times allow; use a smaller gap_ns")
+                raise ValueError(
+                    f"{where}the last kill may come later than 64-bit times allow; use a smaller gap_ns"
+                )
         one_of(where + "layout", self.layout, ("random", "sequential", "even-odd"))
         one_of(where + "how", self.how, ("exit", "munmap"))
         if self.free_pages is not None:
@@ -224,7 +226,9 @@ def jump_entries(layout: str, run_entries: int, sharing: int = 1) -> int:
     return max(1, CLUSTER_ENTRIES // sharing) if layout == "even-odd" else run_entries
 
 
-def sorted_run_entries(layout: str, run_entries: int, entries: int, batch_entries: int, sharing: int = 1) -> int:
+def sorted_run_entries(
+    layout: str, run_entries: int, entries: int, batch_entries: int, sharing: int = 1
+) -> int:
     """Return the mean run after sorting a batch by offset, for one process.
 
     A batch of `batch_entries` holds the share q of the process's `entries`. Random blocks: a block's neighbour is in
@@ -271,7 +275,9 @@ def _draw(spec: Spec, words: npt.NDArray[np.uint64]) -> Array:
     return np.full(words.size, spec, dtype=np.int64)
 
 
-def background_load(machine: Machine, share_permille: int, threads: int, period_ns: int) -> tuple[Background, ...]:
+def background_load(
+    machine: Machine, share_permille: int, threads: int, period_ns: int
+) -> tuple[Background, ...]:
     """Return background tasks that use `share_permille` of the machine's capacity, or none for 0."""
     burst_ns = sum(machine.capacity) * period_ns * share_permille // (1024 * 1000 * threads)
     return (Background(threads, burst_ns, period_ns),) if burst_ns else ()

@@ -71,7 +71,9 @@ class Checkpoint:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(f"checkpoint {self.path} is in use by another sweep; wait for it to end") from None
+                raise ValueError(
+                    f"checkpoint {self.path} is in use by another sweep; wait for it to end"
+                ) from None
             except OSError:  # a file system without locks
                 pass
 
@@ -87,7 +89,9 @@ class Checkpoint:
             return
         found = _parsed(first)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ValueError(f"checkpoint {self.path} holds something else than a sweep's rows; it was left as it is")
+            raise ValueError(
+                f"checkpoint {self.path} holds something else than a sweep's rows; it was left as it is"
+            )
         if differences := _differences(found.get("inputs", {}), inputs):
             raise ValueError(
                 f"checkpoint {self.path} was made by another sweep: {'; '.join(differences)}. "
@@ -102,7 +106,9 @@ class Checkpoint:
             elif number == len(lines) + 1:
                 torn = line + b"\n" + torn
             else:
-                raise ValueError(f"checkpoint {self.path}, line {number} is damaged; remove that line to run it again")
+                raise ValueError(
+                    f"checkpoint {self.path}, line {number} is damaged; remove that line to run it again"
+                )
         self._file.truncate(len(content) - len(torn))
 
 

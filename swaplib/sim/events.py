@@ -61,7 +61,8 @@ def take(w: World) -> tuple[int, int, int, int]:
             break
         right = child + 1
         if right < last and (
-            heap[right, 0] < heap[child, 0] or (heap[right, 0] == heap[child, 0] and heap[right, 1] < heap[child, 1])
+            heap[right, 0] < heap[child, 0]
+            or (heap[right, 0] == heap[child, 0] and heap[right, 1] < heap[child, 1])
         ):
             child = right
         if at < heap[child, 0] or (at == heap[child, 0] and sequence < heap[child, 1]):

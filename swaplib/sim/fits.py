@@ -41,7 +41,9 @@ def _check_locks(kernel: Kernel, stage: Stage, held: tuple[int, ...]) -> None:
         )
     held = (*held, stage.lock) if stage.lock else held
     if len(held) > MOST_HELD:
-        raise ValueError(f"kernel '{kernel.name}': stage '{stage.name}' holds {len(held)} locks; at most {MOST_HELD}")
+        raise ValueError(
+            f"kernel '{kernel.name}': stage '{stage.name}' holds {len(held)} locks; at most {MOST_HELD}"
+        )
     for child in stage.children:
         _check_locks(kernel, child, held)
 
@@ -54,9 +56,13 @@ def _check_sizes(machine: Machine, kernel: Kernel) -> None:
     for what, cost in _costs(kernel):
         ps = 2 * GRAIN_ENTRIES * sum(getattr(cost, part) for part in COST_PARTS)  # twice: a cost varies
         _check(where + what, ps * max(cpu_scale, memory_scale, 2048))
-    hand_over = max(machine["transfer_local_ns"], machine["transfer_remote_ns"]) + machine.cpus * machine["waiter_ns"]
+    hand_over = (
+        max(machine["transfer_local_ns"], machine["transfer_remote_ns"]) + machine.cpus * machine["waiter_ns"]
+    )
     _check(where + "handing over locks", 16 * GRAIN_ENTRIES * hand_over)
-    _check(where + "sorting a batch", WORK_ENTRIES * WORK_ENTRIES.bit_length() * machine["sort_ps"] * cpu_scale)
+    _check(
+        where + "sorting a batch", WORK_ENTRIES * WORK_ENTRIES.bit_length() * machine["sort_ps"] * cpu_scale
+    )
     _check(where + "storing a record", GRAIN_ENTRIES * machine["gather_record_ps"] * cpu_scale)
 
 

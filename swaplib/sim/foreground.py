@@ -50,7 +50,10 @@ def step_front(w: World, task: int) -> int:
     capacity = w.cpu[t.cpu].capacity
     if t.stage == COMPUTING:
         if t.left_ns > 0:
-            system.segment_ns, system.segment_category = (t.left_ns * 1024 + capacity - 1) // capacity, FOREGROUND
+            system.segment_ns, system.segment_category = (
+                (t.left_ns * 1024 + capacity - 1) // capacity,
+                FOREGROUND,
+            )
             return RUN
         t.stage = TOUCHING
     if t.stage == RECLAIMING:

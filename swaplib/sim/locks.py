@@ -36,7 +36,9 @@ def _grant(w: World, lock: int, task: int, transfers: int) -> None:
     if k.last_cpu >= 0 and k.last_cpu != t.cpu:
         system = w.system[0]
         near = w.cpu[k.last_cpu].node == w.cpu[t.cpu].node
-        each = (system.transfer_local_ns if near else system.transfer_remote_ns) + k.waiters * system.waiter_ns
+        each = (
+            system.transfer_local_ns if near else system.transfer_remote_ns
+        ) + k.waiters * system.waiter_ns
         t.owed_ns += transfers * each
     k.last_cpu = t.cpu
 

@@ -37,6 +37,42 @@ class Outcome:
         return f"<Outcome of {what}: over after {_ms(self.world.system[0].now):.1f} ms>"
 
     @property
+    def end_ns(self) -> int:
+        """When the run was over, in nanoseconds since the first kill."""
+        return int(self.world.system[0].now)
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether the run kept what every CPU did (column by column in `trace`)."""
+        return bool(self.world.system[0].is_traced)
+
+    @property
+    def spin_ns(self) -> int:
+        """CPU time that went into waiting for locks, of all CPUs."""
+        return int(self.world.time[:, state.SPIN].sum())
+
+    @property
+    def cpu_ns(self) -> int:
+        """CPU time of all CPUs, idle time included: CPUs x duration."""
+        return int(self.world.time.sum())
+
+    @property
+    def backlog_entries_peak(self) -> int:
+        """The most entries that were taken from page tables and not yet freed."""
+        return int(self.world.system[0].backlog_peak)
+
+    @property
+    def phase_ends_ns(self) -> list[int]:
+        """When each phase of the foreground was done, in nanoseconds since the first kill; -1 where it was not."""
+        return [int(end) for end in self.world.phases[:, 3]]
+
+    @property
+    def last_exit_ns(self) -> int:
+        """When the last process was reaped, since the first kill; -1 if one was not, or there was none."""
+        exited = self.world.process.exited_ns[: int((self.world.task.kind == state.WALKER).sum())]
+        return int(exited.max()) if len(exited) and exited.min() >= 0 else -1
+
+    @property
     def timed_out(self) -> bool:
         """Whether the run was cut off at the storm's limit, or everybody slept for ever."""
         return bool(self.world.system[0].timed_out)

@@ -94,7 +94,9 @@ def _check_replaceable(path: Path) -> None:
         with path.open("rb") as file:
             if file.read(len(HEAD)) == HEAD.encode():
                 return
-    raise FileExistsError(f"{path} exists and is not a trace that swaplib wrote; choose another name, or remove it")
+    raise FileExistsError(
+        f"{path} exists and is not a trace that swaplib wrote; choose another name, or remove it"
+    )
 
 
 def _write(outcome: Outcome, file: TextIO) -> None:
@@ -103,7 +105,11 @@ def _write(outcome: Outcome, file: TextIO) -> None:
     file.write(f'{HEAD},{json.dumps(about)[1:]},"displayTimeUnit":"ms","traceEvents":[\n')
     threads = _Threads(outcome)
     lines = itertools.chain(
-        threads.metadata(), _phases(outcome), _counters(outcome), _lives(outcome, threads), _visits(outcome, threads)
+        threads.metadata(),
+        _phases(outcome),
+        _counters(outcome),
+        _lives(outcome, threads),
+        _visits(outcome, threads),
     )
     file.write(next(lines))
     for line in lines:
@@ -140,7 +146,9 @@ class _Threads:
         for node in range(o.machine.nodes):
             yield from _named("process", FIRST_NODE + node, 0, f"node {node}", 1 + node)
         if FIRST_NODE + o.machine.nodes in self.task_pid:
-            yield from _named("process", FIRST_NODE + o.machine.nodes, 0, "tasks of no node", 1 + o.machine.nodes)
+            yield from _named(
+                "process", FIRST_NODE + o.machine.nodes, 0, "tasks of no node", 1 + o.machine.nodes
+            )
         for cpu, pid in enumerate(self.cpu_pid):
             yield from _named("thread", pid, FIRST_CPU + cpu, f"CPU {cpu}", cpu)
         for task, name in enumerate(self.task_name):

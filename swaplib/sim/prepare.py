@@ -70,7 +70,9 @@ def prepare(
         gather=np.zeros((max(1, len(deaths.kill_ns)), GATHER_FIELDS), np.int64),
         shared=np.zeros(SHARED_FIELDS, np.int64),
         limits=Limits(threshold=policy.threshold, swap_entries_min=policy.swap_entries_min).vector(),
-        phases=np.array([(p.cpu_ns, p.pages, p.threads, -1) for p in storm.foreground], np.int64).reshape(-1, 4),
+        phases=np.array([(p.cpu_ns, p.pages, p.threads, -1) for p in storm.foreground], np.int64).reshape(
+            -1, 4
+        ),
         time=np.zeros((machine.cpus, len(state.CATEGORIES)), np.int64),
         trace=np.zeros((1 << 14 if trace else 1024, 5), np.int64),
         sample=np.zeros((SAMPLES, len(state.SAMPLE_COLUMNS)), np.int64),
@@ -254,7 +256,16 @@ def _tasks(machine: Machine, kernel: Kernel, storm: Storm, policy: Policy, death
     workers = int(_queues(machine, kernel, policy, deaths).longest.sum()) if policy.defers else 0
     fronts = max((phase.threads for phase in storm.foreground), default=0)
     backs = sum(b.threads for b in storm.background)
-    blank = {"next": -1, "node": -1, "near": -1, "process": -1, "program": -1, "work": -1, "weight": 1024, "cpu": -1}
+    blank = {
+        "next": -1,
+        "node": -1,
+        "near": -1,
+        "process": -1,
+        "program": -1,
+        "work": -1,
+        "weight": 1024,
+        "cpu": -1,
+    }
 
     walkers = records(state.TASK, count, kind=state.WALKER, **blank)
     walkers.process = np.arange(count)

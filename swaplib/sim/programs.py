@@ -67,7 +67,9 @@ def build_programs(kernel: Kernel, policy: Policy) -> tuple[Records, Table]:
 def _swap_out(kernel: Kernel) -> tuple[Stage, ...]:
     """Return the stages of reclaiming pages: allocate slots, compress, store objects under the freeing path's locks."""
     features = kernel.features
-    slots = Stage("allocate slots", kernel.allocate, Lock.DEVICE if "device lock" in features else Lock.SWAP_COUNTER)
+    slots = Stage(
+        "allocate slots", kernel.allocate, Lock.DEVICE if "device lock" in features else Lock.SWAP_COUNTER
+    )
     objects = [
         replace(stage, name="store", zram=False, objects=False, children=())
         for top in kernel.run

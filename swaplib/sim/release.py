@@ -43,7 +43,9 @@ def start_freeing(w: World, task: int, process: int, available: int, by: int) ->
     t = w.task[task]
     run = p.sorted_run if system.grouping == _CLUSTERED else p.run
     call = 1 if system.grouping == _ENTRY else run
-    by_entry = system.grouping == _ENTRY or (system.grouping == _KERNEL and system.native_call == _NATIVE_ENTRY)
+    by_entry = system.grouping == _ENTRY or (
+        system.grouping == _KERNEL and system.native_call == _NATIVE_ENTRY
+    )
     single = system.cache_entries > 0 and (by_entry or call == 1)
     if single:
         room = system.cache_entries - w.bag[w.cpu[t.cpu].cache].entries

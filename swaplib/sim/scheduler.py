@@ -214,7 +214,9 @@ def _preempts(w: World, task: int, cpu: int) -> bool:
     t, running = w.task[task], w.task[c.task]
     if t.realtime != running.realtime:
         return t.realtime > running.realtime
-    if t.realtime > 0 or (w.system[0].run_to_parity > 0 and w.system[0].now < c.slice_since + w.system[0].slice_ns):
+    if t.realtime > 0 or (
+        w.system[0].run_to_parity > 0 and w.system[0].now < c.slice_since + w.system[0].slice_ns
+    ):
         return False
     now = running.vruntime + (w.system[0].now - c.since) * 1024 // running.weight
     span = w.system[0].slice_ns * 1024

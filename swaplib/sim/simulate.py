@@ -69,7 +69,9 @@ def simulate(
         ("policy", policy, Policy),
     ):
         if not isinstance(value, kind):
-            raise ValueError(f"{what} is {value!r}; expected a {kind.__name__}, as swaplib.{what}(NAME) returns")
+            raise ValueError(
+                f"{what} is {value!r}; expected a {kind.__name__}, as swaplib.{what}(NAME) returns"
+            )
     at_least("grain", grain, 1, GRAIN)
     at_least("variation_permille", variation_permille, 0, 1000)
     deaths = storm.draw(machine, seed, experiment)

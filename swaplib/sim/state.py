@@ -43,7 +43,22 @@ CPU_IDLE, CPU_BUSY, CPU_SPINS = range(3)
 WORK_OP, ACQUIRE_OP, RELEASE_OP = range(3)
 
 # Stages of a dying process, in order; of a foreground thread; of a kworker.
-(PRELUDE, OPEN, TABLE, SWAP, HANDOVER, PRESENT, FLUSHING, FLUSHED, PASSED, KEPT, AWAIT, CLOSE, LEAVE, GONE) = range(14)
+(
+    PRELUDE,
+    OPEN,
+    TABLE,
+    SWAP,
+    HANDOVER,
+    PRESENT,
+    FLUSHING,
+    FLUSHED,
+    PASSED,
+    KEPT,
+    AWAIT,
+    CLOSE,
+    LEAVE,
+    GONE,
+) = range(14)
 COMPUTING, TOUCHING, STALLED, RECLAIMING, BARRIER = range(5)
 FETCH, FREE = range(2)
 

@@ -63,7 +63,9 @@ def run_settings(
     at_least("experiment", experiment, 0)
     at_least("grain", grain, 1, GRAIN)
     if not (executor is None or executor == "threads" or hasattr(executor, "submit")):
-        raise ValueError(f"executor is {executor!r}; expected None, 'threads' or a concurrent.futures.Executor")
+        raise ValueError(
+            f"executor is {executor!r}; expected None, 'threads' or a concurrent.futures.Executor"
+        )
     seeds = range(seed, seed + replications)
     _check(settings, seeds, experiment)
     jobs = [Job(setting, s, experiment, grain) for setting in settings for s in seeds]
@@ -105,7 +107,14 @@ def _summary(job: Job) -> Row:
     s = job.setting
     try:
         outcome = simulate(
-            s.machine, s.kernel, s.storm, s.policy, job.seed, experiment=job.experiment, grain=job.grain, trace=False
+            s.machine,
+            s.kernel,
+            s.storm,
+            s.policy,
+            job.seed,
+            experiment=job.experiment,
+            grain=job.grain,
+            trace=False,
         )
         return {
             str(name): value.item() if isinstance(value, np.generic) else value
@@ -139,7 +148,9 @@ def _check(settings: Sequence[Setting], seeds: Iterable[int], experiment: int) -
 
 def _compile(setting: Setting) -> Row:
     """Simulate an empty storm, which compiles the engine once, here, before others need it; return its summary."""
-    return _summary(Job(replace(setting, storm=Storm("empty", processes=0), policy=Policy("none")), 0, 0, GRAIN))
+    return _summary(
+        Job(replace(setting, storm=Storm("empty", processes=0), policy=Policy("none")), 0, 0, GRAIN)
+    )
 
 
 def _contents(settings: Sequence[Setting]) -> dict[str, str]:
@@ -159,7 +170,9 @@ def _digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def _finished(jobs: Sequence[Job], runs: Sequence[int], executor: Executor | str | None) -> Iterator[dict[int, Row]]:
+def _finished(
+    jobs: Sequence[Job], runs: Sequence[int], executor: Executor | str | None
+) -> Iterator[dict[int, Row]]:
     """Yield the outcomes of runs by number as they end, in any order."""
     if executor is None:
         for run in runs:
@@ -168,7 +181,9 @@ def _finished(jobs: Sequence[Job], runs: Sequence[int], executor: Executor | str
     with contextlib.ExitStack() as stack:
         if isinstance(executor, str):
             executor = stack.enter_context(ThreadPoolExecutor(_usable_cpus()))
-        size = min(8, 1 + len(runs) // 256)  # few enough that little is lost or left over, enough to cost little
+        size = min(
+            8, 1 + len(runs) // 256
+        )  # few enough that little is lost or left over, enough to cost little
         chunks = [runs[at : at + size] for at in range(0, len(runs), size)]
         futures = {executor.submit(run_jobs, [jobs[run] for run in chunk]): chunk for chunk in chunks}
         try:

@@ -39,7 +39,11 @@ def claim_table(w: World, task: int, two_passes: bool, second_pass: bool) -> boo
     runs = (swap + p.run - 1) // p.run
     jumps = (swap + p.jump - 1) // p.jump
     t.swap_left, t.present_left, t.file_left = swap, present, file
-    cpu_ps = scanned * system.walk_entry_ps + runs * system.walk_run_cpu_ps + (present + file) * system.present_cpu_ps
+    cpu_ps = (
+        scanned * system.walk_entry_ps
+        + runs * system.walk_run_cpu_ps
+        + (present + file) * system.present_cpu_ps
+    )
     memory_ps = jumps * system.walk_run_memory_ps + (present + file) * system.present_memory_ps
     system.segment_ns = nanoseconds(w, t.cpu, p.node, cpu_ps, memory_ps)
     return True

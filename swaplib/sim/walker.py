@@ -164,7 +164,9 @@ def _swap(w: World, task: int) -> int:
             time = nanoseconds(w, t.cpu, -1, met * system.gather_record_ps, 0) + pages * system.gather_page_ns
             return segment(w, time, GATHER)
         fails = fail.size
-    entries = start_freeing(w, task, t.process, t.swap_left, RELEASE)  # the gather is asked again after this grain
+    entries = start_freeing(
+        w, task, t.process, t.swap_left, RELEASE
+    )  # the gather is asked again after this grain
     system.atomic_failures += fails * (entries // run)
     _take(w, task, entries)
     return AGAIN

@@ -62,7 +62,14 @@ def _free(w: World, task: int) -> int:
     if system.hold == _ZRAM_BUFFER:
         entries = min(k.entries, system.grain)
         start_program(
-            w, task, ZRAM_PART, k.process, entries, entries, (entries * k.runs + k.entries - 1) // k.entries, DRAIN
+            w,
+            task,
+            ZRAM_PART,
+            k.process,
+            entries,
+            entries,
+            (entries * k.runs + k.entries - 1) // k.entries,
+            DRAIN,
         )
     else:
         entries = start_freeing(w, task, k.process, k.entries, DRAIN)

@@ -11,9 +11,15 @@ _FIRST_DAY = (0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335)  # of each 
 
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d(?:[.,]\d{1,9})?)"
 _HEADS = (
-    re.compile(rf"(?:\[\s?)?(?:(?P<year>\d{{4}})-)?(?P<month>\d\d)-(?P<day>\d\d)[ T]\s*{_TIME}"),  # logcat, ISO 8601
-    re.compile(rf"\[?(?:[A-Z][a-z]{{2}}\s+)?(?P<month>[A-Z][a-z]{{2}})\s+(?P<day>\d{{1,2}})\s+{_TIME}"),  # syslog
-    re.compile(r"(?:<\d{1,3}>|\w+\s*:\w+\s*:\s)?\[\s*(?P<seconds>\d{1,12}\.\d{1,9})\]"),  # dmesg, short-monotonic
+    re.compile(
+        rf"(?:\[\s?)?(?:(?P<year>\d{{4}})-)?(?P<month>\d\d)-(?P<day>\d\d)[ T]\s*{_TIME}"
+    ),  # logcat, ISO 8601
+    re.compile(
+        rf"\[?(?:[A-Z][a-z]{{2}}\s+)?(?P<month>[A-Z][a-z]{{2}})\s+(?P<day>\d{{1,2}})\s+{_TIME}"
+    ),  # syslog
+    re.compile(
+        r"(?:<\d{1,3}>|\w+\s*:\w+\s*:\s)?\[\s*(?P<seconds>\d{1,12}\.\d{1,9})\]"
+    ),  # dmesg, short-monotonic
     re.compile(r"\s*(?P<seconds>\d{1,12}\.\d{3,9})\s"),  # logcat's epoch and monotonic
 )
 
@@ -31,7 +37,9 @@ class Clock:
         if "seconds" in part:
             self.now_s = float(part["seconds"])
         elif part and (days := _days(part)):
-            clock_s = int(part["hour"]) * 3600 + int(part["minute"]) * 60 + float(part["second"].replace(",", "."))
+            clock_s = (
+                int(part["hour"]) * 3600 + int(part["minute"]) * 60 + float(part["second"].replace(",", "."))
+            )
             self.now_s = (days + self._years_of(days, part)) * _DAY_S + clock_s
 
     def _years_of(self, days: int, part: dict[str, str]) -> int:

@@ -11,10 +11,22 @@ from swaplib.evidence.readers.clock import Clock
 from swaplib.evidence.readers.log import Rows, Tally, decoded, lines_of, regular
 
 COLUMNS = (
-    *("time_s", "source", "process", "pid", "uid", "oom_score_adj", "rss_kib", "rss_anon_kib", "rss_file_kib"),
+    *(
+        "time_s",
+        "source",
+        "process",
+        "pid",
+        "uid",
+        "oom_score_adj",
+        "rss_kib",
+        "rss_anon_kib",
+        "rss_file_kib",
+    ),
     *("rss_shmem_kib", "swap_kib", "dmabuf_kib", "reason", "line", "died_s"),
 )
-_NUMBERS = [name for name in COLUMNS if name.endswith("_kib") or name in ("time_s", "died_s", "uid", "oom_score_adj")]
+_NUMBERS = [
+    name for name in COLUMNS if name.endswith("_kib") or name in ("time_s", "died_s", "uid", "oom_score_adj")
+]
 _SAME_DEATH_S = 30.0  # two lines on one process, so far apart at most, tell of one death
 
 _TAGS = "lmkd|lowmemorykiller|am_kill|am_proc_died|killinfo"
@@ -34,7 +46,8 @@ _KILL = re.compile(
 _WATCHDOG = re.compile(r"watchdog killed process (?P<pid>\d{1,9})(?:, oom_score_adj (?P<adj>-?\d{1,5}))?")
 _FREES = re.compile(r"\bto free\s+(?=\d)")
 _SIZE = re.compile(
-    r"(\d{1,15})\s*kB(?:\s+((?:anon|file|shmem|dmabuf|gpu|total)?\s*_?(?:rss|pss|swap|dmabuf|anon|file)?))?", re.I
+    r"(\d{1,15})\s*kB(?:\s+((?:anon|file|shmem|dmabuf|gpu|total)?\s*_?(?:rss|pss|swap|dmabuf|anon|file)?))?",
+    re.I,
 )
 _NAMED_FIRST = re.compile(
     r"\b((?:anon|file|shmem|dmabuf)?[ _-]?(?:rss|pss|swap|anon|dmabuf))[:= ]+(\d{1,15})\s*kB", re.I
@@ -53,7 +66,9 @@ _FIELDS = {
     "dmabuf rss": "dmabuf_kib",
     "dmabuf pss": "dmabuf_kib",
 }
-_AM = re.compile(r"\[\s*\d+\s*,\s*(?P<pid>\d{1,9})\s*,(?P<process>.*?),\s*(?P<adj>-?\d{1,5})\s*,(?P<rest>.*)\]\s*$")
+_AM = re.compile(
+    r"\[\s*\d+\s*,\s*(?P<pid>\d{1,9})\s*,(?P<process>.*?),\s*(?P<adj>-?\d{1,5})\s*,(?P<rest>.*)\]\s*$"
+)
 _AM_DIED = re.compile(r"\[\s*\d+\s*,\s*(?P<pid>\d{1,9})\s*,")
 _KILLINFO = re.compile(r"\[(-?[\d.]+(?:,-?[\d.]+){4,})\]\s*$")
 _TASK_SWAP = 29  # field of killinfo, system/memory/lmkd/event.logtags
@@ -70,10 +85,39 @@ _TALK = (
         "low pressure ",
         "trying ",
     ),
-    *("unable to ", "free memory ", "cache", "properties ", "initialized ", "no kernel ", "no memory", "exiting"),
+    *(
+        "unable to ",
+        "free memory ",
+        "cache",
+        "properties ",
+        "initialized ",
+        "no kernel ",
+        "no memory",
+        "exiting",
+    ),
     *("closing ", "number of ", "old kill ", "new config", "low memory pressure ", "medium memory pressure "),
-    *("critical memory pressure ", "psi ", "fail", "error ", "got eof", "invalid ", "wrong ", "received ", "attempt "),
-    *("possible pid ", "short write", "unknown ", "killing because", "epoll", "eventfd", "pidfd", "mlockall", "kill("),
+    *(
+        "critical memory pressure ",
+        "psi ",
+        "fail",
+        "error ",
+        "got eof",
+        "invalid ",
+        "wrong ",
+        "received ",
+        "attempt ",
+    ),
+    *(
+        "possible pid ",
+        "short write",
+        "unknown ",
+        "killing because",
+        "epoll",
+        "eventfd",
+        "pidfd",
+        "mlockall",
+        "kill(",
+    ),
     *("fcntl", "pipe", "set sched", "get lmkd", "control data", "kernel ", "thread comm", "cgroup", "/proc/"),
 )
 
@@ -205,7 +249,12 @@ def _lmkd(message: str) -> dict[str, object] | None:
         watchdog = _WATCHDOG.search(message)
         if not watchdog:
             return None
-        told = {"source": "lmkd", "process": "", "pid": int(watchdog["pid"]), "reason": "lmkd watchdog timed out"}
+        told = {
+            "source": "lmkd",
+            "process": "",
+            "pid": int(watchdog["pid"]),
+            "reason": "lmkd watchdog timed out",
+        }
         return {**told, "oom_score_adj": float(watchdog["adj"] or "nan")}
     row: dict[str, object] = {
         "source": "lmkd",

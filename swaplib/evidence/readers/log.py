@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from swaplib.evidence.run_files import printable
+from swaplib.model.checks import printable
 
 LONGEST_LINE = 8192  # bytes; what is longer is cut, and the rest counts as the same line
 _EXAMPLES = 5

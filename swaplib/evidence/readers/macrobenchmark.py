@@ -60,7 +60,9 @@ def _runs(path: Path, notes: list[str]) -> list[tuple[str, str, list[float]]]:
         raise ValueError(f"{path.name} is no JSON: {error}") from None
     benchmarks = data.get("benchmarks") if isinstance(data, dict) else None
     if not isinstance(benchmarks, list):
-        raise ValueError(f"{path.name} has no list 'benchmarks'; expected what AndroidX Macrobenchmark writes")
+        raise ValueError(
+            f"{path.name} has no list 'benchmarks'; expected what AndroidX Macrobenchmark writes"
+        )
     found: list[tuple[str, str, list[float]]] = []
     names = [str(benchmark.get("name", "benchmark")) for benchmark in benchmarks]
     for benchmark, title in zip(benchmarks, names, strict=True):
@@ -71,10 +73,14 @@ def _runs(path: Path, notes: list[str]) -> list[tuple[str, str, list[float]]]:
             if not runs:
                 notes.append(f"{path.name}: {title}.{metric} has no runs")
             elif all(isinstance(run, list) for run in runs):
-                sampled = [_numbers(f"{path.name}: {title}.{metric}, run {n}", run) for n, run in enumerate(runs, 1)]
+                sampled = [
+                    _numbers(f"{path.name}: {title}.{metric}, run {n}", run) for n, run in enumerate(runs, 1)
+                ]
                 found += _percentiles(f"{title}.{metric}", _unit(metric), sampled)
             else:
-                found.append((f"{title}.{metric}", _unit(metric), _numbers(f"{path.name}: {title}.{metric}", runs)))
+                found.append(
+                    (f"{title}.{metric}", _unit(metric), _numbers(f"{path.name}: {title}.{metric}", runs))
+                )
     return found
 
 

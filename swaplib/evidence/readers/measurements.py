@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from swaplib.evidence.probe_core import CONTENTS, KINDS, ORDERS
-from swaplib.evidence.run_files import NUMBER, TEXT, WHOLE, RunFile, open_runs, printable
+from swaplib.evidence.run_files import NUMBER, TEXT, WHOLE, RunFile, open_runs
+from swaplib.model.checks import printable
 
 NEEDED = {"kernel": TEXT, "smp": WHOLE, "procs": WHOLE, "mb": NUMBER}
 MEASURED = ("exit_cpu_us_sum", "median_exit_us", "last_exit_us", "swap_back99_us", "fg_cpu_us", "fg_mem_us")
@@ -49,10 +50,14 @@ def read_measurements(path: str | Path) -> pd.DataFrame:
     file = open_runs(path)
     lacking = [name for name in NEEDED if name not in file.columns]
     if lacking:
-        raise ValueError(f"{file.name} has no column '{lacking[0]}'; measured storms need {', '.join(NEEDED)}")
+        raise ValueError(
+            f"{file.name} has no column '{lacking[0]}'; measured storms need {', '.join(NEEDED)}"
+        )
     measured = [name for name in MEASURED if name in file.columns]
     if not measured:
-        raise ValueError(f"{file.name} measures nothing; expected at least one column of {', '.join(MEASURED)}")
+        raise ValueError(
+            f"{file.name} measures nothing; expected at least one column of {', '.join(MEASURED)}"
+        )
     kinds = {**NEEDED, **{name: kind for name, kind in _CHOICES.items() if name in file.columns}}
     optional = [*measured, *(name for name in _PATCHED if name in file.columns)]
     frame = pd.DataFrame({name: column.to_pandas() for name, column in file.read(kinds).items()})
@@ -72,7 +77,9 @@ def _texts(file: RunFile) -> dict[str, pd.Series]:
     if not file.delimiter:
         texts = pd.read_parquet(file.path, columns=names).astype("string").fillna("")
     else:
-        texts = pd.read_csv(file.path, sep=file.delimiter, encoding="utf-8-sig", dtype=str, keep_default_na=False)
+        texts = pd.read_csv(
+            file.path, sep=file.delimiter, encoding="utf-8-sig", dtype=str, keep_default_na=False
+        )
         texts.columns = list(file.columns)
     return {name: texts[name].astype(str).map(printable) for name in names}
 
@@ -110,7 +117,9 @@ def _usable(file: RunFile, frame: pd.DataFrame, measured: list[str]) -> pd.DataF
     if frame.empty:
         raise ValueError(f"{file.name} has no row that a model can be compared with; " + "; ".join(notes))
     if "content" in frame and (frame.content == "incompressible").any():
-        notes.append(f"{file.name}: freeing an incompressible page is taken to cost what a compressible one does")
+        notes.append(
+            f"{file.name}: freeing an incompressible page is taken to cost what a compressible one does"
+        )
     if "swap_device" in frame and frame.swap_device.str.contains(r"^(?!.*zram)\S", regex=True).any():
         notes.append(f"{file.name}: swap was not on zram; the model frees zram objects")
     frame = frame.reset_index(drop=True)

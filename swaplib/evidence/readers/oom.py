@@ -14,7 +14,9 @@ COLUMNS = (
     *("event", "pid", "tgid", "uid", "process", "total_vm_kib", "rss_kib", "rss_anon_kib", "rss_file_kib"),
     *("rss_shmem_kib", "pgtables_kib", "swap_kib", "oom_score_adj", "killed", "line", "time_s"),
 )
-_NUMBERS = [name for name in COLUMNS if name.endswith("_kib") or name in ("tgid", "uid", "oom_score_adj", "time_s")]
+_NUMBERS = [
+    name for name in COLUMNS if name.endswith("_kib") or name in ("tgid", "uid", "oom_score_adj", "time_s")
+]
 _OF_INTEREST = re.compile(rb"invoked oom-killer|oom-kill:|Kill(?:ed)? process\b|\[\s*pid\s*\]|\]\s+-?\d")
 _INVOKED = re.compile(r"invoked oom-killer")
 _HEADER = re.compile(r"\[\s*pid\s*\]\s+(uid\s+.*)\bname\s*$")
@@ -167,6 +169,12 @@ class _Log:
             task |= {name: value for name, value in parts.items() if name not in task}
             task["killed"] = True
             return
-        rss = [float(str(parts[name])) for name in ("rss_anon_kib", "rss_file_kib", "rss_shmem_kib") if name in parts]
+        rss = [
+            float(str(parts[name]))
+            for name in ("rss_anon_kib", "rss_file_kib", "rss_shmem_kib")
+            if name in parts
+        ]
         sizes = {"rss_kib": sum(rss)} if rss else {}
-        self._keep({"pid": int(victim["pid"]), "process": victim["process"], "killed": True, **sizes, **parts})
+        self._keep(
+            {"pid": int(victim["pid"]), "process": victim["process"], "killed": True, **sizes, **parts}
+        )

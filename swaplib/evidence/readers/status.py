@@ -59,7 +59,9 @@ def read_status(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         )
         whole.examples = (whole.examples + tally.examples)[:5]
     if not rows:
-        raise ValueError(f"{files[0]} and {len(files) - 1} more hold no snapshot with VmRSS; expected /proc/PID/status")
+        raise ValueError(
+            f"{files[0]} and {len(files) - 1} more hold no snapshot with VmRSS; expected /proc/PID/status"
+        )
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     swap = frame.vmswap_kib
     frame["swap_ratio_percent"] = (100 * swap / (swap + frame.vmrss_kib)).round(2)
