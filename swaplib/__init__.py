@@ -6,7 +6,7 @@ The public names below load on first use, so that ``import swaplib`` needs the s
 __version__ = "0.1.0"
 
 _NAMES = {
-    "catalogue": "kernel kernels machine machines policies policy storm storms",
+    "catalogue": "HASH_NS kernel kernels machine machines policies policy storm storms",
     "answers": "finding findings",
     "parameters": "check_parameters each",
     "grid": "sweep",
@@ -34,7 +34,7 @@ _NAMES = {
     "analysis.headline": "count digits span",
     "analysis.machine_file": "write_machine",
     "analysis.reproduce": "reproduce",
-    "analysis.storms": "CELL HASH_NS METRICS machine_of measured_cells observe policy_of predict storm_of with_splits",
+    "analysis.storms": "CELL METRICS machine_of measured_cells observe policy_of predict storm_of with_splits",
     "analysis.style": "AFTER BEFORE BLUE DASHED DOTTED GREEN INK MUTED ORANGE PURPLE SKY SOLID VERMILLION"
     " policy_line set_style",
     "analysis.timeline": "plot_timeline",

@@ -12,15 +12,22 @@ from typing import Any
 
 import pandas as pd
 
-from swaplib.analysis.storms import HASH_NS, PAGES_PER_MB, lab_storm
 from swaplib.evidence.datasets import data_folder
 from swaplib.model.checks import one_of
 from swaplib.model.kernel import COST_PARTS, Cost, Kernel, Lock, Stage
 from swaplib.model.machine import Machine
 from swaplib.model.policy import Grouping, Hold, Policy, Workers
-from swaplib.model.storm import Phase, Storm, background_load
+from swaplib.model.storm import Background, Phase, Storm, background_load
 
 MS = 1_000_000  # nanoseconds
+PAGES_PER_MB = 256
+MONITOR_NS = 90_000  # of each millisecond; fitted to the foreground alone in split fit, 18.5 for 16.8 ms
+HASH_NS = {
+    "native": 3_380_000,
+    "published": 0,
+    "icount": 16_800_000,
+    "mttcg": 6_000_000,
+}  # the foreground's work alone
 
 _V3 = Policy(
     "async-v3",
@@ -161,6 +168,35 @@ def storm(name: str, machine: Machine | None = None, **choices: Any) -> Storm:
         "server": _server,
     }
     return build[name](machine, **choices)
+
+
+def lab_storm(
+    processes: int = 1,
+    mb: int = 64,
+    swap_permille: int = 1000,
+    foreground: bool = True,
+    hash_ns: int = HASH_NS["native"],
+    what: str = "",
+) -> Storm:
+    """Return the storm of data/measured (its README): processes of `mb` MiB, `swap_permille` of it swapped out.
+
+    The lab's own monitor takes `MONITOR_NS` of each millisecond in real time, and kills are 8 us apart. The foreground
+    hashes for `hash_ns`, then touches 16 MiB.
+    """
+    pages = mb * PAGES_PER_MB
+    swap = pages * swap_permille // 1000
+    return Storm(
+        "lab",
+        what,
+        processes=processes,
+        swap_entries=swap,
+        present_pages=pages - swap,
+        gap_ns=8_000,
+        cold=False,
+        swapped_in_front=True,
+        background=(Background(1, MONITOR_NS, MS, realtime=True, monitor=True),),
+        foreground=(Phase(hash_ns), Phase(0, 16 * PAGES_PER_MB)) if foreground else (),
+    )
 
 
 def machines() -> pd.DataFrame:

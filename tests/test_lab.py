@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import swaplib
-from swaplib.analysis.storms import MONITOR_NS, MS
+from swaplib.catalogue import MONITOR_NS, MS
 
 HASH_NS = {"lab-1cpu": 16_800_000, "lab-2cpu-emulated": 6_000_000}
 RUNS = [1, 16]

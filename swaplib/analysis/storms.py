@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from swaplib.catalogue import HASH_NS, lab_storm
 from swaplib.evidence.datasets import load
 from swaplib.model.checks import one_of
 from swaplib.model.kernel import Kernel
 from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy
-from swaplib.model.storm import Background, Phase, Storm
+from swaplib.model.storm import Storm
 from swaplib.sim.simulate import simulate
-
-MS = 1_000_000  # nanoseconds
-PAGES_PER_MB = 256
 
 # What tells one cell of measurements from another, and what it is when a file of one's own does not say.
 CELL: Mapping[str, Any] = {
@@ -51,13 +49,6 @@ METRICS = {
     "foreground_ms": ("fg_mem_us", "foreground done: summary().foreground_ms"),
 }
 LAYOUTS = {1: ("random", 1), 16: ("random", 16), 0: ("sequential", 512), -2: ("even-odd", 1)}
-MONITOR_NS = 90_000  # of each millisecond; fitted to the foreground alone in split fit, 18.5 for 16.8 ms
-HASH_NS = {
-    "native": 3_380_000,
-    "published": 0,
-    "icount": 16_800_000,
-    "mttcg": 6_000_000,
-}  # the foreground's work alone
 
 
 def measured_cells(frame: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
@@ -149,35 +140,6 @@ def with_splits(name: str) -> pd.DataFrame:
     notes = frame.note.fillna("") if "note" in frame else pd.Series("", frame.index)
     at_nice_0 = frame.accel.str.endswith("-nohi") | notes.str.contains("WQ_HIGHPRI removed")
     return frame.assign(worker_nice=np.where(at_nice_0, 0, -20))
-
-
-def lab_storm(
-    processes: int = 1,
-    mb: int = 64,
-    swap_permille: int = 1000,
-    foreground: bool = True,
-    hash_ns: int = HASH_NS["native"],
-    what: str = "",
-) -> Storm:
-    """Return the storm of data/measured (its README): processes of `mb` MiB, `swap_permille` of it swapped out.
-
-    The lab's own monitor takes `MONITOR_NS` of each millisecond in real time, and kills are 8 us apart. The foreground
-    hashes for `hash_ns`, then touches 16 MiB.
-    """
-    pages = mb * PAGES_PER_MB
-    swap = pages * swap_permille // 1000
-    return Storm(
-        "lab",
-        what,
-        processes=processes,
-        swap_entries=swap,
-        present_pages=pages - swap,
-        gap_ns=8_000,
-        cold=False,
-        swapped_in_front=True,
-        background=(Background(1, MONITOR_NS, MS, realtime=True, monitor=True),),
-        foreground=(Phase(hash_ns), Phase(0, 16 * PAGES_PER_MB)) if foreground else (),
-    )
 
 
 def storm_of(cell: Mapping[str, Any]) -> Storm:
