@@ -1,1 +1,1 @@
-"""What exists: swap entries, the gather, kernels, machines, storms and policies. Values and pure functions."""
+"""What exists: the gather, kernels, machines, storms and policies. Values and pure functions."""

@@ -1,45 +1,111 @@
-"""The patch's gather walked over the swapped runs of one process: what is queued when, what is freed synchronously."""
+"""The patch's gather: where a dying process puts its swap entries until a kworker frees them.
+
+Runs of entries are stored in *slots* of 8 bytes, first in the bundle inside the gather, then in batch pages:
+a run of one takes one slot, a longer run two (its first entry with bit 63 set, and its length). When all are
+full, the gather is queued as a *work* for a kworker, and the process goes on with a new one.
+
+Source: [PATCH v3 2/2] mm: tlb: add tlb swap entries batch async release, 5 Aug 2024.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from swaplib.model import gather_state as step
-from swaplib.model.arrays import whole_numbers
-from swaplib.model.capacity import Limits
-from swaplib.model.entries import NR_MAX
-from swaplib.model.gather_replay import ordinals, replay
+from swaplib.model import gather_steps as step
+from swaplib.model.checks import at_least, check_fields, whole_numbers
+from swaplib.model.storm import CLUSTER_ENTRIES
 
-__all__ = ["Gathered", "gather", "replay"]
+SLOT_BYTES = 8  # encoded_swpentry_t
+PAGE_HEADER_BYTES = 16  # sizeof(struct mmu_swap_batch): next, nr, max
+GATHER_HEADER_BYTES = 64  # sizeof(struct mmu_swap_gather) without its bundle: 32 + 8 + 8 + 16, on 64 bits
+RECORDS_RULE = 10_000  # MAX_SWAP_GATHER_BATCH_COUNT: as many pages as 10 000 slots fill
+NR_MAX = 2**31 - 1  # the patch counts the entries of a run in a C int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The constants of the gather on 4 KiB pages; `for_page` gives those of other pages."""
+
+    threshold: int = 2  # exiting processes from which entries are queued (NR_MIN_EXITING_PROCESSES)
+    swap_entries_min: int = 32  # a process with less is never counted (SWAP_CLUSTER_MAX)
+    page_bytes: int = 4096  # of a batch page, and of what one swap entry stands for
+    bundle_slots: int = 8  # slots inside the gather itself (MMU_GATHER_BUNDLE)
+    page_slots: int = 510  # slots of a batch page (MAX_SWAP_GATHER_BATCH)
+    pages_per_work: int = 19  # most batch pages of one work (MAX_SWAP_GATHER_BATCH_COUNT)
+
+    def __post_init__(self) -> None:
+        check_fields("", self, threshold=(0, NR_MAX), swap_entries_min=(0, NR_MAX), page_bytes=(32, 65536))
+        check_fields("", self, bundle_slots=(2, 8190), page_slots=(2, 8190), pages_per_work=(0, 5000))
+
+    @classmethod
+    def for_page(cls, page_bytes: int, **others: int) -> Limits:
+        """Give the limits for pages of `page_bytes` (32 to 65536); `others` replace further fields.
+
+        A batch page has ``(page_bytes - 16) // 8`` slots, a work at most ``10000 // page_slots`` pages.
+        """
+        page_slots = (cls(page_bytes=page_bytes).page_bytes - PAGE_HEADER_BYTES) // SLOT_BYTES
+        fields = {"page_slots": page_slots, "pages_per_work": RECORDS_RULE // page_slots}
+        return cls(**{"page_bytes": page_bytes, **fields, **others})
+
+    @property
+    def gather_bytes(self) -> int:
+        """Size of one gather with its bundle: 128 bytes on 64 bits."""
+        return GATHER_HEADER_BYTES + SLOT_BYTES * self.bundle_slots
+
+    def record(self) -> step.Record:
+        """Give the limits as steps read them."""
+        return step.new_record(step.LIMITS, **{name: getattr(self, name) for name in step.LIMITS.names or ()})
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What one full work holds: numbers, or arrays of the shape of `nr`."""
+
+    nr: Any  # entries of each run
+    records: Any  # runs
+    slots: Any  # of 8 bytes, that they use
+    entries: Any
+    swapped_bytes: Any  # swapped memory that the entries stand for
+    memory_bytes: Any  # memory of the work itself, bundle and pages
+
+
+def capacity(nr: npt.ArrayLike = 1, limits: Limits | None = None) -> Capacity:
+    """Capacity of one work for runs of `nr` entries each: 1 to 512, a number or an array; else a ValueError.
+
+    A batch (the bundle or a page) counts as full when at most one slot is free, so that a run always fits: it
+    holds ceil((slots - 1) / slots per record) records.
+    """
+    limits = limits or Limits()
+    nr = whole_numbers("nr", nr, 1, CLUSTER_ENTRIES).astype(np.int64)[()]
+    slots = np.where(nr == 1, 1, 2)[()]
+    in_bundle, in_page = (-((1 - batch) // slots) for batch in (limits.bundle_slots, limits.page_slots))
+    records = in_bundle + limits.pages_per_work * in_page
+    memory = np.full_like(nr, limits.gather_bytes + limits.pages_per_work * limits.page_bytes)[()]
+    return Capacity(nr, records, records * slots, records * nr, records * nr * limits.page_bytes, memory)
 
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
     """What became of the runs of one process.
 
-    state: of the gather when it was opened: "none" (not eligible), "freeable" or "freeing".
-    works: one row a queued work, in order of queueing, with the columns records, slots, pages (batch pages), entries,
-        queued_after (runs met when it was queued) and at_finish (queued at the end of the process, perhaps empty).
-    work_of_run: for each run the row of `works` that holds it, -1 if the process freed it itself.
-    batch_of_run: where in that work it lies: 0 for the bundle, else the number of the batch page; -1 if in none.
-    entries_sync, entries_async: entries freed by the process itself and entries queued.
-    memory_bytes: memory of all works, which the process holds if no kworker runs before it has exited.
-    gather_allocations, page_allocations: calls of the two allocators, failing ones included.
+    `works` has one row a queued work, in order of queueing: records, slots, pages (batch pages), entries,
+    queued_after (runs met when it was queued) and at_finish (queued at the end, perhaps empty).
     """
 
-    state: str
+    state: str  # when the gather was opened: "none" (not eligible), "freeable" or "freeing"
     works: pd.DataFrame
-    work_of_run: npt.NDArray[np.int64]
-    batch_of_run: npt.NDArray[np.int64]
-    entries_sync: int
-    entries_async: int
-    memory_bytes: int
-    gather_allocations: int
+    work_of_run: npt.NDArray[np.int64]  # the row of `works` that holds it; -1 if the process freed it itself
+    batch_of_run: npt.NDArray[np.int64]  # where in that work: 0 for the bundle, else the page's number; or -1
+    entries_sync: int  # freed by the process itself
+    entries_async: int  # queued
+    memory_bytes: int  # of all works: what the process holds if no kworker runs before it has exited
+    gather_allocations: int  # calls of the two allocators, failing ones included
     page_allocations: int
 
 
@@ -54,7 +120,7 @@ def gather(
     gather_fail: Iterable[int] = (),
     page_fail: Iterable[int] = (),
 ) -> Gathered:
-    """Gather the runs of one process as [PATCH v3 2/2] mm: tlb: add tlb swap entries batch async release does.
+    """Gather the runs of one process as [PATCH v3 2/2] mm: tlb: add tlb swap entries batch async release.
 
     Parameters
     ----------
@@ -62,12 +128,8 @@ def gather(
         Length of each run in the order of the page-table walk, or rows of (first entry, length).
     exiting : int or array of int, shape (n,)
         Exiting processes while each run is met, this one included.
-    threshold : int
-        Exiting processes from which entries are queued (the patch: 2).
-    swap_entries_min : int
-        Swap entries below which the process frees all itself (the patch: 32).
-    page_bytes : int
-        Page size in bytes: batch pages of ``(page_bytes - 16) // 8`` slots.
+    threshold, swap_entries_min, page_bytes : int
+        As in `Limits`; the page size (in bytes) gives its further fields.
     dying : bool
         False for a living process that unmaps.
     gather_fail, page_fail : iterable of int
@@ -89,61 +151,54 @@ def gather(
     0     4849     19    77584      False
     1      151      1     2416       True
     """
-    nr = _lengths(runs)
-    exiting = _exiting(exiting, nr.size)
+    nr = np.asarray(runs)
+    if nr.ndim == 2 and nr.shape[1] == 2:
+        nr = nr[:, 1]
+    if nr.ndim != 1:
+        raise ValueError(f"runs have shape {nr.shape}; expected one length a run, or (first entry, length)")
+    nr = whole_numbers("runs", nr if nr.size else [], 1, NR_MAX).astype(np.int64)
+    counts = whole_numbers("exiting", exiting, 1, NR_MAX).astype(np.int64)
+    if counts.shape not in ((), nr.shape) or (counts.ndim and not nr.size):
+        raise ValueError(
+            f"exiting has shape {counts.shape}; expected one number, or one for each of {nr.size} runs"
+        )
     limits = Limits.for_page(page_bytes, threshold=threshold, swap_entries_min=swap_entries_min)
-    bounds, fails = limits.vector(), (ordinals("gather_fail", gather_fail), ordinals("page_fail", page_fail))
-    state = np.zeros(step.GATHER_FIELDS, np.int64)
-    shared = np.zeros(step.SHARED_FIELDS, np.int64)
-    shared[step.EXITING] = exiting[0] - 1  # opening counts this one
-    opened = step.open_gather(state, shared, bounds, fails[0], bool(dying), int(nr.sum()))
+    bounds, fails = limits.record(), (ordinals("gather_fail", gather_fail), ordinals("page_fail", page_fail))
 
-    batch, works, met = np.full(nr.size, -1), [], 0
+    walk = np.zeros(nr.size, step.RUN).view(np.recarray)
+    walk.nr, walk.exiting = nr, counts
+    own = step.new_record(step.GATHER)
+    shared = step.new_record(step.SHARED, exiting=int(counts.flat[0]) - 1)  # opening counts this one
+    state = step.open_gather(own, shared, bounds, fails[0], bool(dying), int(nr.sum()))
+    met, works = 0, []
     while met < nr.size:
-        met, outcome = step.add_runs(state, shared, bounds, *fails, nr, exiting, batch, met)
+        met, outcome = step.add_runs(own, shared, bounds, *fails, walk, met)
         if outcome == step.QUEUED:
-            works.append((*_queued(state), met, False))
-    if step.finish(state, shared):
-        works.append((*_queued(state), met, True))
+            works.append((*own.tolist()[-4:], met, False))
+    if step.finish(own, shared):
+        works.append((*own.tolist()[-4:], met, True))
 
     frame = pd.DataFrame(works, columns=["records", "slots", "pages", "entries", "queued_after", "at_finish"])
     frame = frame.astype({name: bool if name == "at_finish" else np.int64 for name in frame})
-    stored = batch >= 0
+    stored = walk.batch >= 0
     work = np.searchsorted(frame["queued_after"].to_numpy(), np.arange(nr.size), side="right")
     return Gathered(
-        state=("none", "freeable", "freeing")[opened],
+        state=step.STATES[state],
         works=frame,
         work_of_run=np.where(stored, work, -1),
-        batch_of_run=batch,
+        batch_of_run=walk.batch.copy(),
         entries_sync=int(nr[~stored].sum()),
         entries_async=int(nr[stored].sum()),
         memory_bytes=int(len(frame) * limits.gather_bytes + frame["pages"].sum() * limits.page_bytes),
-        gather_allocations=int(shared[step.GATHER_CALLS]),
-        page_allocations=int(shared[step.PAGE_CALLS]),
+        gather_allocations=int(shared.gather_calls),
+        page_allocations=int(shared.page_calls),
     )
 
 
-def _queued(state: step.Vector) -> tuple[int, int, int, int]:
-    fields = (step.QUEUED_RECORDS, step.QUEUED_SLOTS, step.QUEUED_PAGES, step.QUEUED_ENTRIES)
-    records, slots, pages, entries = (int(state[field]) for field in fields)
-    return records, slots, pages, entries
-
-
-def _lengths(runs: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    array = np.asarray(runs)
-    if array.size and not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2)):
-        raise ValueError(
-            f"runs have shape {array.shape}; expected one length a run, or rows of (first entry, length)"
-        )
-    nr = array[:, 1] if array.ndim == 2 and array.size else array.ravel()
-    return whole_numbers("runs", nr if nr.size else [], 1, NR_MAX).astype(np.int64)
-
-
-def _exiting(exiting: int | npt.ArrayLike, runs: int) -> npt.NDArray[np.int64]:
-    """One count a run; a count even where there is no run, for the gather's opening."""
-    counts = whole_numbers("exiting", exiting, 1, NR_MAX).astype(np.int64)
-    if counts.shape not in ((), (runs,)) or counts.size == 0:
-        raise ValueError(
-            f"exiting has shape {counts.shape}; expected one number, or one for each of {runs} runs"
-        )
-    return np.array(np.broadcast_to(counts, max(runs, 1)))
+def ordinals(what: str, failing: Iterable[int]) -> npt.NDArray[np.int64]:
+    """Return the ordinals of failing allocations as steps read them; one that no call has is a ValueError."""
+    values = list(failing)
+    for position, value in enumerate(values):
+        if isinstance(value, bool) or value != -1:
+            at_least(f"{what}[{position}], a failing call (-1: always),", value, 1, NR_MAX)
+    return np.array(sorted(values), np.int64)

@@ -1,12 +1,15 @@
-"""A kernel generation: what freeing swap entries costs, which locks it holds, and how its workqueue counts workers."""
+"""A kernel generation: what freeing swap entries costs, under which locks, and how workers are counted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from swaplib.model.checks import at_least, one_of
+from swaplib.model.checks import check_fields, one_of
+
+# The parts of a cost: charged for every entry, call and run, on the CPU and in memory.
+COST_PARTS = tuple(f"{what}_{where}_ps" for what in ("entry", "call", "run") for where in ("cpu", "memory"))
 
 
 class Lock(IntEnum):
@@ -27,8 +30,9 @@ class Lock(IntEnum):
 class Cost:
     """What one stage costs, in picoseconds at capacity 1024 with cold caches.
 
-    A CPU part shrinks on a faster core; a memory part does not, and disappears as caches get warm. Both are charged
-    for every entry, every call and every run (a run is what makes the zram table and the handles neighbours).
+    A CPU part shrinks on a faster core; a memory part does not, and disappears as caches get warm. Both are
+    charged for every entry, every call and every run (a run is what makes the zram table and the handles
+    neighbours).
     """
 
     entry_cpu_ps: int = 0
@@ -41,66 +45,36 @@ class Cost:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for name in COST_PARTS:
-            at_least(f"cost from {self.source or 'code'}: {name}", getattr(self, name), 0, 10**12)
-        one_of("kind of a cost", self.kind, ("measured", "published", "fitted", "assumed"))
+        where = f"cost from {self.source or 'code'}: "
+        check_fields(where, self, **dict.fromkeys(COST_PARTS, (0, 10**9)))
+        one_of(where + "kind", self.kind, ("measured", "published", "fitted", "assumed"))
 
     def total_ps(self, run_entries: int = 1, calls_per_run: int = 1) -> float:
-        """Picoseconds an entry, cold, at capacity 1024, in runs of `run_entries` freed by `calls_per_run` calls."""
-        return (
-            self.entry_cpu_ps
-            + self.entry_memory_ps
-            + (self.call_cpu_ps + self.call_memory_ps) * calls_per_run / run_entries
-            + (self.run_cpu_ps + self.run_memory_ps) / run_entries
-        )
-
-
-COST_PARTS = (
-    "entry_cpu_ps",
-    "entry_memory_ps",
-    "call_cpu_ps",
-    "call_memory_ps",
-    "run_cpu_ps",
-    "run_memory_ps",
-)
+        """Picoseconds an entry in runs of `run_entries` that `calls_per_run` calls free."""
+        calls = (self.call_cpu_ps + self.call_memory_ps) * calls_per_run / run_entries
+        runs = (self.run_cpu_ps + self.run_memory_ps) / run_entries
+        return self.entry_cpu_ps + self.entry_memory_ps + calls + runs
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of freeing, with the lock that is held around it and around its children.
-
-    Parameters
-    ----------
-    name
-        What the stage does.
-    cost
-        What it costs by itself.
-    lock
-        What is held meanwhile, or `Lock.NONE`.
-    acquired
-        ``call`` or ``entry``: how often the lock is taken.
-    touches
-        Cache-line transfers an acquisition costs when another CPU had the line (a reader takes and drops: 2).
-    zram
-        True when the stage belongs to zram and zsmalloc: a policy may defer it alone.
-    objects
-        True when it is skipped for same-filled pages, which zram stores without an object.
-    children
-        Stages that run inside.
-    """
+    """One step of freeing, with the lock that is held around it and around its children."""
 
     name: str
-    cost: Cost = Cost()
+    cost: Cost = Cost()  # of the step by itself
     lock: Lock = Lock.NONE
-    acquired: str = "call"
-    touches: int = 1
-    zram: bool = False
-    objects: bool = False
-    children: tuple[Stage, ...] = ()
+    acquired: str = "call"  # how often the lock is taken: for each "call" or "entry"
+    touches: int = 1  # cache lines moved when another CPU had the lock's (a reader takes and drops: 2)
+    zram: bool = False  # belongs to zram and zsmalloc: a policy may defer it alone
+    objects: bool = False  # is skipped for same-filled pages, which zram stores without an object
+    children: tuple[Stage, ...] = ()  # stages that run inside
 
     def __post_init__(self) -> None:
-        one_of(f"stage '{self.name}': acquired", self.acquired, ("call", "entry"))
-        at_least(f"stage '{self.name}': touches", self.touches, 0, 16)
+        where = f"stage '{self.name}': "
+        one_of(where + "acquired", self.acquired, ("call", "entry"))
+        check_fields(
+            where, self, cost=Cost, lock=Lock, touches=(0, 16), zram=bool, objects=bool, children=[Stage]
+        )
 
     def walk(self) -> Iterator[Stage]:
         """Yield the stage and everything inside it, outermost first."""
@@ -111,79 +85,59 @@ class Stage:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One generation of the swap core, zram and the workqueue.
+    """One generation of the swap core, zram and the workqueue."""
 
-    Parameters
-    ----------
-    name, what
-        The release from which it holds, and what sets it apart.
-    native_call
-        What one call frees: ``entry``; ``run``; or ``run-of-two`` (a run when it has two entries or more).
-    single
-        Stages of a call that frees one entry, up to the slot cache where there is one.
-    run
-        Stages of a call that frees a run at once.
-    drain
-        Stages of emptying the slot cache; empty where there is none.
-    slot_cache_entries
-        Entries of the per-CPU slot cache; 0 where there is none.
-    walk, present, flush, zone
-        Costs of meeting a run in the page table, of unmapping a present page, of freeing it later, and of giving one
-        batch to the page allocator.
-    list_push, allocate, compress
-        Costs of putting a record on a shared list, of allocating swap slots, and of compressing a reclaimed page.
-    zone_pages
-        Present pages that the page allocator takes back under one zone lock.
-    ordered_single
-        True when max_active = 1 means one worker in the whole system (before 6.9).
-    run_to_parity
-        True when a woken task lets the running one finish its first slice (scheduler feature RUN_TO_PARITY, Linux 6.12
-        kernel/sched/fair.c), False when a later virtual deadline is enough to lose the CPU.
-    """
-
-    name: str
-    what: str
-    native_call: str
-    single: tuple[Stage, ...]
-    run: tuple[Stage, ...]
-    drain: tuple[Stage, ...]
-    slot_cache_entries: int
-    walk: Cost
-    present: Cost
-    flush: Cost
-    zone: Cost
-    list_push: Cost
-    allocate: Cost
-    compress: Cost
-    zone_pages: int
-    ordered_single: bool
+    name: str  # the release from which it holds
+    what: str  # sets it apart
+    native_call: str  # what one call frees: "entry", "run", or "run-of-two" (a run of two entries or more)
+    single: tuple[Stage, ...]  # of a call that frees one entry, up to the slot cache where there is one
+    run: tuple[Stage, ...]  # of a call that frees a run at once
+    drain: tuple[Stage, ...]  # of emptying the slot cache; none where there is no cache
+    slot_cache_entries: int  # of each CPU; 0 where there is none
+    walk: Cost  # of meeting a run in the page table
+    present: Cost  # of unmapping a present page
+    flush: Cost  # of freeing it later
+    zone: Cost  # of giving one batch of pages to the page allocator
+    list_push: Cost  # of putting a record on a shared list
+    allocate: Cost  # of allocating swap slots
+    compress: Cost  # of compressing a reclaimed page
+    zone_pages: int  # present pages that the page allocator takes back under one zone lock
+    ordered_single: bool  # max_active = 1 means one worker in the whole system (before 6.9)
+    # A woken task lets the running one finish its first slice (RUN_TO_PARITY, 6.12 kernel/sched/fair.c),
+    # else a later virtual deadline is enough to lose the CPU.
     run_to_parity: bool = False
 
     def __post_init__(self) -> None:
         where = f"kernel '{self.name}': "
         one_of(where + "native_call", self.native_call, ("entry", "run", "run-of-two"))
-        at_least(where + "slot_cache_entries", self.slot_cache_entries, 0, 4096)
-        at_least(where + "zone_pages", self.zone_pages, 1, 4096)
+        check_fields(where, self, single=[Stage], run=[Stage], drain=[Stage], zone_pages=(1, 4096))
+        check_fields(
+            where, self, walk=Cost, present=Cost, flush=Cost, zone=Cost, list_push=Cost, allocate=Cost
+        )
+        check_fields(where, self, compress=Cost, ordered_single=bool, run_to_parity=bool)
+        check_fields(where, self, slot_cache_entries=(0, 4096))
+        if not self.single or not self.run:
+            raise ValueError(where + "single and run need at least one stage")
         if bool(self.drain) != bool(self.slot_cache_entries):
             raise ValueError(where + "a slot cache and the stages that drain it go together")
 
     @property
     def features(self) -> frozenset[str]:
         """What a policy may need: ``slot cache``, ``device lock``, ``free by run``."""
-        locks = {stage.lock for top in (*self.run, *self.drain) for stage in top.walk()}
+        stages = [stage for top in (*self.run, *self.drain) for stage in top.walk()]
         found = {"slot cache"} if self.slot_cache_entries else set()
-        if Lock.DEVICE in locks:
+        if any(stage.lock == Lock.DEVICE for stage in stages):
             found.add("device lock")
         if self.native_call != "entry":
             found.add("free by run")
         return frozenset(found)
 
     def workers_on_node(self, max_active: int, node_cpus: int, cpus: int) -> int:
-        """Workers of one unbound workqueue that may run at once on a node (0: the limit is system-wide, see below).
+        """Workers of an unbound workqueue that may run at once on a node; 0: one in the whole system.
 
-        Before 6.9 ``max_active=1`` is one worker in the system and the caller must treat the queue as one, and more
-        is allowed to every node in full (Linux 6.1 kernel/workqueue.c). Since then the limit is
-        clamp(ceil(max_active x node_cpus / cpus), min(max_active, 8), max_active), commit 5797b1c18919.
+        Before 6.9 ``max_active=1`` is one worker in the system, and more is allowed to every node in full
+        (Linux 6.1 kernel/workqueue.c). Since then the limit is clamp(ceil(max_active x node_cpus / cpus),
+        min(max_active, 8), max_active), commit 5797b1c18919.
         """
         if self.ordered_single:
             return 0 if max_active == 1 else max_active
@@ -192,20 +146,30 @@ class Kernel:
 
     def with_core(self, permille: int) -> Kernel:
         """Return the kernel with the entry parts of walking and of all stages outside zram multiplied."""
-        if permille == 1000:
-            return self
+        parts = ("entry_cpu_ps", "entry_memory_ps")
 
-        def cost(old: Cost) -> Cost:
-            parts = ("entry_cpu_ps", "entry_memory_ps")
-            return replace(old, **{part: getattr(old, part) * permille // 1000 for part in parts})
+        def multiplied(cost: Cost) -> Cost:
+            return replace(cost, **{part: getattr(cost, part) * permille // 1000 for part in parts})
 
-        def core(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-            return tuple(
-                s if s.zram else replace(s, cost=cost(s.cost), children=core(s.children)) for s in stages
-            )
+        return self if permille == 1000 else self._with_costs(multiplied, skip_zram=True)
 
+    def scaled(self, **factors: float) -> Kernel:
+        """Return the kernel with parts of its costs multiplied by factors.
+
+        A factor of one of `COST_PARTS` holds for walking and every stage of freeing; ``page`` and ``folio``
+        hold for the entry and run parts of `present` and `flush`. Another name is a ValueError.
+        """
+        for name in factors:
+            one_of(f"kernel '{self.name}': part of the costs", name, (*COST_PARTS, "page", "folio"))
+        of_page = {part: "page" if "entry" in part else "folio" for part in COST_PARTS if "call" not in part}
+
+        def multiplied(cost: Cost, names: dict[str, str]) -> Cost:
+            values = {part: getattr(cost, part) * factors.get(name, 1) for part, name in names.items()}
+            return replace(cost, **{part: round(value) for part, value in values.items()})
+
+        kernel = self._with_costs(lambda cost: multiplied(cost, {part: part for part in COST_PARTS}))
         return replace(
-            self, single=core(self.single), run=core(self.run), drain=core(self.drain), walk=cost(self.walk)
+            kernel, present=multiplied(self.present, of_page), flush=multiplied(self.flush, of_page)
         )
 
     def without_zram(self) -> Kernel:
@@ -216,49 +180,22 @@ class Kernel:
 
         return replace(self, single=core(self.single), run=core(self.run), drain=core(self.drain))
 
-    def scaled(self, **factors: float) -> Kernel:
-        """Return the kernel with parts of its costs multiplied.
-
-        Parameters
-        ----------
-        factors
-            By a name of `COST_PARTS`: of walking and of every stage of freeing. ``page`` and ``folio``: of a present
-            page's own part and of its folio's part.
-        """
-
-        def cost(old: Cost, parts: Mapping[str, str]) -> Cost:
-            return replace(
-                old,
-                **{part: round(getattr(old, part) * factors.get(name, 1)) for part, name in parts.items()},
-            )
-
-        def tree(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-            return tuple(replace(s, cost=cost(s.cost, same), children=tree(s.children)) for s in stages)
-
-        for name in factors:
-            one_of(f"kernel '{self.name}': part of the costs", name, (*COST_PARTS, "page", "folio"))
-        same = {part: part for part in COST_PARTS}
-        pages = {
-            part: "page" if part.startswith("entry") else "folio" for part in COST_PARTS if "call" not in part
-        }
-        return replace(
-            self,
-            single=tree(self.single),
-            run=tree(self.run),
-            drain=tree(self.drain),
-            walk=cost(self.walk, same),
-            present=cost(self.present, pages),
-            flush=cost(self.flush, pages),
-        )
-
     def zram_stages(self) -> tuple[Stage, ...]:
         """Return the outermost zram stages of a call: what a deferred object still costs."""
 
         def outermost(stages: tuple[Stage, ...]) -> Iterator[Stage]:
             for stage in stages:
-                if stage.zram:
-                    yield stage
-                else:
-                    yield from outermost(stage.children)
+                yield from (stage,) if stage.zram else outermost(stage.children)
 
         return tuple(outermost(self.drain or self.run))
+
+    def _with_costs(self, change: Callable[[Cost], Cost], skip_zram: bool = False) -> Kernel:
+        def changed(stages: tuple[Stage, ...]) -> Iterator[Stage]:
+            for stage in stages:
+                if skip_zram and stage.zram:
+                    yield stage
+                else:
+                    yield replace(stage, cost=change(stage.cost), children=tuple(changed(stage.children)))
+
+        single, run, drain = (tuple(changed(stages)) for stages in (self.single, self.run, self.drain))
+        return replace(self, walk=change(self.walk), single=single, run=run, drain=drain)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Any
 
-from swaplib.model.checks import at_least, one_of
+from swaplib.model.checks import check_fields, one_of
 
 
 class Hold(IntEnum):
@@ -37,9 +37,6 @@ class Workers(IntEnum):
     PER_CPU = 3  # one on each CPU, unbound
 
 
-_CHOICES = {"hold": Hold, "grouping": Grouping, "workers": Workers}
-
-
 @dataclass(frozen=True)
 class Policy:
     """One way of releasing swap entries at exit, as a row of orthogonal choices.
@@ -55,8 +52,7 @@ class Policy:
     grouping
         What one call frees (`Grouping`, or its name).
     threshold
-        Exiting processes with an open gather from which runs are held; 0 holds always. A gather that began to hold
-        goes on holding.
+        Exiting processes from which runs wait; 0 is always. A gather that began to hold goes on holding.
     swap_entries_min
         Entries a process must have for its runs to be held.
     minimum_is_reread
@@ -78,7 +74,7 @@ class Policy:
     reapers
         Reaping threads beside the exiting processes (process_mrelease).
     needs
-        Names of kernel features without which the policy makes no sense, see `swaplib.model.kernel.Kernel.features`.
+        Kernel features without which it makes no sense, see `swaplib.model.kernel.Kernel.features`.
 
     Raises
     ------
@@ -109,35 +105,39 @@ class Policy:
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field, choice in _CHOICES.items():
-            value = getattr(self, field)
-            if isinstance(value, str):
-                names = [member.name.lower() for member in choice]
-                one_of(f"policy '{self.name}': {field}", value, names)
-                object.__setattr__(self, field, choice[value.upper()])
         where = f"policy '{self.name}': "
-        for field, low, high in (
-            ("threshold", 0, None),
-            ("swap_entries_min", 0, None),
-            ("batch_records", 1, 4096),
-            ("pool_pages", 1, 1 << 20),
-            ("max_active", 1, 512),
-            ("exiting_per_worker", 1, None),
-            ("worker_nice", -20, 19),
-            ("reapers", 0, 64),
-        ):
-            at_least(where + field, getattr(self, field), low, high)
+        for field, choice in (("hold", Hold), ("grouping", Grouping), ("workers", Workers)):
+            value = getattr(self, field)
+            if not isinstance(value, choice):
+                one_of(where + field, value, [member.name.lower() for member in choice])
+                object.__setattr__(self, field, choice[value.upper()])
+        check_fields(
+            where,
+            self,
+            freed_by_caller=bool,
+            threshold=(0, 1 << 30),
+            swap_entries_min=(0, 1 << 30),
+            minimum_is_reread=bool,
+            dying_only=bool,
+            only_if_useful=bool,
+            batch_records=(1, 4096),
+            pool_pages=(1, 1 << 20),
+            present_first=bool,
+            max_active=(1, 512),
+            exiting_per_worker=(1, 1 << 20),
+            worker_nice=(-20, 19),
+            reapers=(0, 64),
+            needs=[str],
+        )
         if self.backlog_entries_max is not None:
-            at_least(where + "backlog_entries_max", self.backlog_entries_max, 1)
+            check_fields(where, self, backlog_entries_max=(1, 1 << 40))
 
     def but(self, **changes: Any) -> Policy:
-        """Return the policy with some choices changed; an unknown choice is a ValueError that lists the choices."""
-        unknown = set(changes) - set(self.__dataclass_fields__)
-        if unknown:
-            known = ", ".join(sorted(set(self.__dataclass_fields__) - {"name", "origin", "what", "needs"}))
-            raise ValueError(
-                f"policy '{self.name}' has no choice '{sorted(unknown)[0]}'; its choices are {known}"
-            )
+        """Return the policy with some choices changed; an unknown one is a ValueError that lists them all."""
+        known = [field.name for field in fields(self)]
+        for name in sorted(set(changes) - set(known)):
+            choices = ", ".join(sorted(set(known) - {"name", "origin", "what", "needs"}))
+            raise ValueError(f"policy '{self.name}' has no choice '{name}'; its choices are {choices}")
         if changes and "name" not in changes:
             changes["name"] = self.name + "".join(f" {key}={value}" for key, value in sorted(changes.items()))
         return replace(self, **changes)

@@ -3,95 +3,87 @@
 from __future__ import annotations
 
 from swaplib.model.compiled import compiled
-from swaplib.sim.state import CPU_SPINS, IDLE, SWITCH
+from swaplib.sim.state import AGAIN, IDLE, RUN, SWITCH
 from swaplib.sim.world import World
 
-TRACE_ROOM = 512  # rows that one event may need
+
+@compiled
+def spend(w: World, nanoseconds: int, category: int) -> int:
+    """Ask the scheduler for CPU time; a step returns what this returns."""
+    system = w.system[0]
+    system.segment_ns, system.segment_category = nanoseconds, category
+    return RUN if nanoseconds > 0 else AGAIN
 
 
 @compiled
 def close_segment(w: World, cpu: int) -> None:
-    """Charge the time since a CPU's segment began to its category and its task, and begin a new one now."""
+    """Charge the time since a CPU's segment began to its category and its task, and begin a new one now.
+
+    Where no time has passed nothing happens: at one instant a CPU writes at most one stretch to the trace.
+    """
     c = w.cpu[cpu]
-    now = w.system[0].now
-    elapsed = now - c.since
+    system = w.system[0]
+    elapsed = system.now - c.since
     if elapsed > 0:
-        w.time[cpu, c.category] += elapsed
+        c.time[c.category] += elapsed
         if c.task >= 0 and c.category != IDLE:
             t = w.task[c.task]
             t.vruntime += elapsed * 1024 // t.weight
             t.cpu_ns += elapsed
             if t.left_ns > 0 and c.category != SWITCH:  # a burst
-                t.left_ns = 0 if elapsed >= c.planned else max(1, t.left_ns - elapsed * c.capacity // 1024)
-        if w.system[0].is_traced:
-            _trace(w, cpu, now)
-    c.since = now
-
-
-@compiled
-def _trace(w: World, cpu: int, now: int) -> None:
-    """Extend the CPU's open stretch, or write it down and open another."""
-    c = w.cpu[cpu]
-    task = -1 if c.category == IDLE else c.task
-    if c.trace_category == c.category and c.trace_task == task:
-        return
-    write_stretch(w, cpu, c.since)
-    c.trace_since, c.trace_category, c.trace_task = c.since, c.category, task
+                t.left_ns = 0 if elapsed >= c.planned_ns else max(1, t.left_ns - elapsed * c.capacity // 1024)
+        task = -1 if c.category == IDLE else c.task
+        if system.is_traced > 0 and (c.stretch_category != c.category or c.stretch_task != task):
+            write_stretch(w, cpu, c.since)
+            c.stretch_since, c.stretch_category, c.stretch_task = c.since, c.category, task
+    c.since = system.now
 
 
 @compiled
 def write_stretch(w: World, cpu: int, until: int) -> None:
-    """Write a CPU's open stretch to the trace."""
+    """Write down what a CPU did since it last changed."""
     c = w.cpu[cpu]
     system = w.system[0]
-    if until > c.trace_since:
-        row = system.traced
-        w.trace[row, 0] = cpu
-        w.trace[row, 1] = c.trace_since
-        w.trace[row, 2] = until
-        w.trace[row, 3] = c.trace_category
-        w.trace[row, 4] = c.trace_task
-        system.traced += 1
+    if until > c.stretch_since:
+        row = w.stretch[system.stretches]
+        row.cpu, row.since, row.until = cpu, c.stretch_since, until
+        row.category, row.task = c.stretch_category, c.stretch_task
+        system.stretches += 1
 
 
 @compiled
 def sample(w: World, until: int) -> None:
-    """Note the counters at every sampling time before `until`; keep every other row when the table is full."""
+    """Note the counters at every sampling time up to `until`; a full table keeps every other row."""
     system = w.system[0]
     while system.next_sample_ns <= until:
-        if system.samples == w.sample.shape[0]:
+        if system.samples < len(w.sample):
+            note(w, system.next_sample_ns)
+        else:
             for row in range(0, system.samples, 2):
                 w.sample[row // 2] = w.sample[row]
             system.samples = (system.samples + 1) // 2
             system.sample_ns *= 2
-            system.next_sample_ns = w.sample[system.samples - 1, 0] + system.sample_ns
-            continue
-        note(w, system.next_sample_ns)
+            system.next_sample_ns = w.sample[system.samples - 1].time_ns
         system.next_sample_ns += system.sample_ns
 
 
 @compiled
 def note(w: World, time: int) -> None:
     """Write one row of counters."""
-    system = w.system[0]
-    row = w.sample[system.samples]
-    row[0] = time
-    row[1] = system.gathered
-    row[2] = system.queued
-    row[3] = system.in_work
-    row[4] = system.deferred
-    row[5] = system.free_pages
-    row[6] = system.free_slots
-    row[7] = exiting(w)
-    spinning = 0
-    for cpu in range(w.cpu.shape[0]):
-        if w.cpu[cpu].state == CPU_SPINS:
-            spinning += 1
-    row[8] = spinning
-    system.samples += 1
+    w.counter[0].time_ns = time
+    w.sample[w.system[0].samples] = w.counter[0]
+    w.system[0].samples += 1
 
 
 @compiled
-def exiting(w: World) -> int:
-    """Return the exiting processes with an open gather, as the policy counts them."""
-    return w.system[0].exiting + w.shared[0]
+def close(w: World) -> None:
+    """Charge every CPU up to the end, and write the last sample and what is open of the trace."""
+    system = w.system[0]
+    for cpu in range(len(w.cpu)):
+        close_segment(w, cpu)
+        if system.is_traced > 0:
+            write_stretch(w, cpu, system.now)
+    if system.samples > 0 and w.sample[system.samples - 1].time_ns == system.now:
+        system.samples -= 1
+    if system.samples < len(w.sample):
+        note(w, system.now)

@@ -1,136 +1,187 @@
-"""The event loop: it takes the next event and lets one CPU, one kill or one wake-up happen."""
+"""The event loop: it takes the next event and lets one CPU, one kill or one wake-up happen.
+
+Compiled code does not grow arrays. So a run leaves the loop where an array could be too short for the next
+step, even in the midst of an event, and goes on from there: all that it knows stands in the world's records.
+"""
 
 from __future__ import annotations
 
-from swaplib.model.compiled import compiled
-from swaplib.sim.clock import TRACE_ROOM, close_segment, sample
-from swaplib.sim.events import schedule_cpu, take
-from swaplib.sim.foreground import start_phase, step_back, step_front
-from swaplib.sim.reaper import offer_victim, step_reaper
-from swaplib.sim.scheduler import give_up, next_task, rest, wake
-from swaplib.sim.state import (
-    ASLEEP,
-    CPU_BUSY,
-    CPU_EVENT,
-    CPU_SPINS,
-    ENDED,
-    FRONT,
-    KILL_EVENT,
-    REAPER,
-    RUN,
-    SLEEP,
-    SPIN,
-    SWITCH,
-    WAIT,
-    WALKER,
-    WORKER,
-)
-from swaplib.sim.walker import step_walker
-from swaplib.sim.worker import step_worker
+from swaplib.model.compiled import compiled, entry
+from swaplib.sim import state
+from swaplib.sim.calls import step_program
+from swaplib.sim.clock import close, close_segment, sample, spend
+from swaplib.sim.exits import offer_victim, step_reaper, step_walker
+from swaplib.sim.foreground import start_phase, step_background, step_foreground
+from swaplib.sim.queues import cancel, schedule, wake
+from swaplib.sim.scheduler import give_up, next_task, place_woken
+from swaplib.sim.state import AGAIN, IDLE, NEVER, RUN, SLEEP
+from swaplib.sim.waiting import STEP_PORTIONS, STEP_WORKS, call_has_ended, go_on_with_work, work_is_done
+from swaplib.sim.works import free_work, take_work
 from swaplib.sim.world import World
 
-ROOM = 64  # works, parts and events that one event may need
+STEPS_A_CALL = 1 << 22  # after which Python looks whether it is interrupted
+
+
+@entry
+def run_events(w: World) -> bool:
+    """Run until the storm is over (True), an array must grow, or Ctrl-C may be heard (call again)."""
+    system = w.system[0]
+    for _ in range(STEPS_A_CALL):
+        if not _has_room(w):
+            break
+        if system.turn < 0:
+            if not _take_event(w):
+                close(w)
+                return True
+        elif _is_to_step(w, system.turn):
+            task = w.cpu[system.turn].task
+            t = w.task[task]
+            if t.program >= 0:
+                asked = _go_on_with_call(w, task)
+            elif t.kind == state.WALKER:
+                asked = step_walker(w, task)
+            elif t.kind == state.WORKER:
+                asked = _step_worker(w, task)
+            elif t.kind == state.REAPER:
+                asked = step_reaper(w, task)
+            elif t.kind == state.FOREGROUND_THREAD:
+                asked = step_foreground(w, task)
+            else:
+                asked = step_background(w, task)
+            place_woken(w)
+            _answer(w, system.turn, asked)
+    return False
 
 
 @compiled
-def run_events(w: World) -> bool:
-    """Run until the storm is over (True) or an array must grow (False); call again after growing it."""
+def _has_room(w: World) -> bool:
+    """Whether there is room for the next step: some works and portions, and two stretches of every CPU.
+
+    At one instant a CPU writes at most one stretch, and one more when the run ends.
+    """
     system = w.system[0]
-    while not _is_over(w):
-        if (
-            system.free_works < ROOM
-            or system.free_parts < ROOM
-            or system.heap_size + ROOM + w.task.shape[0] > w.heap.shape[0]
-            or system.traced + TRACE_ROOM > w.trace.shape[0]
-        ):
-            return False
-        if system.heap_size == 0:  # everybody sleeps for ever
-            system.timed_out = 1
-            return True
-        if w.heap[0, 0] > system.limit_ns:
+    if system.free_works < STEP_WORKS or system.free_portions < STEP_PORTIONS:
+        return False
+    return system.is_traced == 0 or system.stretches + 2 * len(w.cpu) <= len(w.stretch)
+
+
+@compiled
+def _take_event(w: World) -> bool:
+    """Let the next thing happen; False when the storm is over, or is cut off."""
+    system, event = w.system[0], w.event[1]
+    if system.timed_out > 0:
+        return False
+    if system.alive == 0 and system.works_pending == 0 and system.phase >= system.phases:
+        return False
+    time, slot = event.time, event.slot
+    is_kill = system.next_kill < system.first_worker and w.process[system.next_kill].kill_ns <= time
+    if is_kill:
+        time = w.process[system.next_kill].kill_ns
+    if time == NEVER or time > system.limit_ns or system.handled >= system.handled_max:
+        system.timed_out = 1
+        if NEVER > time > system.limit_ns:
             sample(w, system.limit_ns)
             system.now = system.limit_ns
-            system.timed_out = 1
-            return True
-        time, kind, argument, generation = take(w)
-        if kind == CPU_EVENT and generation != w.cpu[argument].generation:
-            continue
-        sample(w, time - 1)
-        system.now = time
-        system.handled += 1
-        if kind == CPU_EVENT:
-            _go_on(w, argument)
-        elif kind == KILL_EVENT:
-            _kill(w, argument)
-        elif argument < 0:
+        return False
+    sample(w, time - 1)
+    if time > system.now:
+        system.now, system.steps = time, 0
+    system.handled += 1
+    if is_kill:
+        process = system.next_kill
+        system.next_kill += 1
+        w.process[process].killed_ns = time
+        wake(w, process)  # task i is process i's
+        offer_victim(w, process)
+    elif slot < len(w.cpu):  # its event stays, most likely to be moved soon
+        system.turn, system.turn_sequence = slot, event.sequence
+        close_segment(w, slot)
+    else:
+        cancel(w, slot)
+        if slot == len(w.event) // 2 - 1:
             start_phase(w)
         else:
-            w.task[argument].left_ns = w.task[argument].burst_ns
-            wake(w, argument)
+            task = system.first_background + slot - len(w.cpu)
+            w.task[task].left_ns = w.task[task].burst_ns
+            wake(w, task)
+    place_woken(w)
     return True
 
 
 @compiled
-def _is_over(w: World) -> bool:
-    system = w.system[0]
-    return system.alive == 0 and system.works_pending == 0 and system.front_phase >= system.front_phases
+def _is_to_step(w: World, cpu: int) -> bool:
+    """Choose what a CPU runs; False when that takes time, or when its task has given way."""
+    c, system = w.cpu[cpu], w.system[0]
+    system.steps += 1
+    if system.steps > system.steps_max:  # this instant has no end
+        system.timed_out = 1
+        system.turn = -1
+        return False
+    if c.task < 0 and not next_task(w, cpu):
+        c.state, c.category, c.planned_ns = state.CPU_IDLE, IDLE, 0
+        if w.event[len(w.event) // 2 + cpu].sequence == system.turn_sequence:
+            cancel(w, cpu)
+        system.turn = -1
+        return False
+    c.state = state.CPU_BUSY
+    switch_ns = w.machine[0].switch_ns
+    if c.last != c.task:
+        c.last = c.task
+        if switch_ns > 0:
+            c.category, c.planned_ns = state.SWITCH, switch_ns
+            schedule(w, cpu, system.now + switch_ns)
+            system.turn = -1
+            return False
+    return w.task[c.task].is_atomic > 0 or not give_up(w, cpu)
 
 
 @compiled
-def _kill(w: World, process: int) -> None:
-    w.process[process].killed_ns = w.system[0].now
-    wake(w, process)  # task i is process i's
-    if w.process[process].dying > 0:
-        offer_victim(w, process)
+def _answer(w: World, cpu: int, asked: int) -> None:
+    """Give the task of a CPU what its step asked for."""
+    c, system, t = w.cpu[cpu], w.system[0], w.task[w.cpu[cpu].task]
+    if asked == RUN:
+        c.category, c.planned_ns = system.segment_category, system.segment_ns
+        end = system.now + system.segment_ns
+        if c.waiting > 0 and t.left_ns > 0:
+            end = min(end, max(c.slice_end, system.now + 1))
+        schedule(w, cpu, end)
+        system.turn = -1
+    elif asked == state.WAIT:
+        c.state, c.category = state.CPU_SPINS, state.SPIN
+        cancel(w, cpu)  # it goes on when the lock is its own, and not before
+        system.turn = -1
+    elif asked == SLEEP:
+        c.task = -1
+        if t.state != state.ENDED:
+            t.state = state.ASLEEP
 
 
 @compiled
-def _go_on(w: World, cpu: int) -> None:
-    """Let a CPU whose segment has ended run its task on, or another, until something takes time."""
-    c = w.cpu[cpu]
-    system = w.system[0]
-    close_segment(w, cpu)
-    while True:
-        if c.task < 0 and next_task(w, cpu) < 0:
-            rest(w, cpu)
-            return
-        c.state = CPU_BUSY
-        task = c.task
-        if c.last != task:
-            c.last = task
-            if system.switch_ns > 0:
-                c.category, c.planned = SWITCH, system.switch_ns
-                schedule_cpu(w, cpu, system.now + system.switch_ns)
-                return
-        t = w.task[task]
-        if t.atomic == 0 and give_up(w, cpu):
-            continue
-        code = _step(w, task)
-        if code == RUN:
-            c.category, c.planned = system.segment_category, system.segment_ns
-            end = system.now + system.segment_ns
-            if c.waiting > 0 and t.left_ns > 0:
-                end = min(end, max(c.slice_end, system.now + 1))
-            schedule_cpu(w, cpu, end)
-            return
-        if code == WAIT:
-            c.category, c.state = SPIN, CPU_SPINS
-            return
-        if code == SLEEP:
-            c.task = -1
-            if t.state != ENDED:
-                t.state = ASLEEP
+def _go_on_with_call(w: World, task: int) -> int:
+    t = w.task[task]
+    asked = step_program(w, task)
+    if asked == AGAIN:
+        program = t.program
+        t.program = -1
+        t.is_atomic = w.system[0].is_voluntary if t.kind == state.WORKER else 0
+        call_has_ended(w, task, program)
+    return asked
 
 
 @compiled
-def _step(w: World, task: int) -> int:
-    kind = w.task[task].kind
-    if kind == WALKER:
-        return step_walker(w, task)
-    if kind == WORKER:
-        return step_worker(w, task)
-    if kind == REAPER:
-        return step_reaper(w, task)
-    if kind == FRONT:
-        return step_front(w, task)
-    return step_back(w, task)
+def _step_worker(w: World, task: int) -> int:
+    """Do the next thing of a kworker: fetch a work, begin a call that frees some of it, or go to sleep."""
+    t = w.task[task]
+    if t.doing == state.FETCH:
+        if not take_work(w, task):
+            return SLEEP
+        t.doing = state.FREE
+        t.is_atomic = w.system[0].is_voluntary
+        return spend(w, w.machine[0].work_ns, state.DRAIN)
+    if w.work[t.work].portions >= 0:
+        go_on_with_work(w, task)
+    else:
+        work_is_done(w, t.work)
+        free_work(w, t.work)
+        t.work, t.doing, t.is_atomic = -1, state.FETCH, 0
+    return AGAIN

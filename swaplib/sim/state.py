@@ -1,316 +1,198 @@
-"""What a running simulation consists of: record arrays for CPUs, tasks, processes, locks, works and queues.
+"""The records of a running simulation: CPUs, tasks, processes, locks, works, events and what waits.
 
-Everything is int64; times are nanoseconds since the first kill; -1 is "none". Lists are linked through indices.
+Everything is int64; times are nanoseconds since the first kill; -1 is "none". Lists are linked by indices.
+What a policy, machine, kernel or storm says in whole numbers is a record too, with the names of its fields.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, get_type_hints
+
 import numpy as np
 
-# What a CPU's time goes to. The order is the order of the outcome's columns.
-(WALK, RELEASE, GATHER, DRAIN, SPIN, REAP, RECLAIM, FOREGROUND, BACKGROUND, SWITCH, OTHER, IDLE) = range(12)
-CATEGORIES = (
-    "walk",
-    "release",
-    "gather",
-    "drain",
-    "spin",
-    "reap",
-    "reclaim",
-    "foreground",
-    "background",
-    "switch",
-    "other",
-    "idle",
-)
+from swaplib.model import gather_steps
+from swaplib.model.kernel import COST_PARTS, Kernel
+from swaplib.model.kernel import Lock as LockKind
+from swaplib.model.machine import NUMBERS
+from swaplib.model.policy import Policy
+from swaplib.model.storm import Deaths, Storm
 
-# Kinds of task.
-WALKER, WORKER, REAPER, FRONT, BACK = range(5)
+# What a CPU's time goes to, in the order of the outcome's columns.
+_FIRST = ("walk", "release", "gather", "drain", "spin", "reap")
+CATEGORIES = (*_FIRST, "reclaim", "foreground", "background", "switch", "other", "idle")
+WALK, RELEASE, GATHERING, DRAIN, SPIN, REAP = range(6)
+RECLAIM, FOREGROUND, BACKGROUND, SWITCH, OTHER, IDLE = range(6, 12)
 
-# Where a task is.
+# Kinds of task, and where a task is.
+WALKER, WORKER, REAPER, FOREGROUND_THREAD, BACKGROUND_THREAD = range(5)
 ASLEEP, QUEUED, RUNNING, ENDED = range(4)
 
-# What a task's step asks of the scheduler.
+# What a task's step asks for: CPU time, to spin for a lock, to sleep, or to be asked again at once.
 RUN, WAIT, SLEEP, AGAIN = range(4)
 
-# Events.
-CPU_EVENT, KILL_EVENT, WAKE_EVENT = range(3)
-
-# What a CPU does between events.
+# What a CPU does between events, and a time that no event has.
+NEVER = (1 << 63) - 1
 CPU_IDLE, CPU_BUSY, CPU_SPINS = range(3)
 
-# Operations of a release program.
-WORK_OP, ACQUIRE_OP, RELEASE_OP = range(3)
-
-# Stages of a dying process, in order; of a foreground thread; of a kworker.
-(
-    PRELUDE,
-    OPEN,
-    TABLE,
-    SWAP,
-    HANDOVER,
-    PRESENT,
-    FLUSHING,
-    FLUSHED,
-    PASSED,
-    KEPT,
-    AWAIT,
-    CLOSE,
-    LEAVE,
-    GONE,
-) = range(14)
-COMPUTING, TOUCHING, STALLED, RECLAIMING, BARRIER = range(5)
+# What a dying process does next, in order; then a foreground thread; then a kworker.
+PRELUDE, OPEN, TABLE, SWAP, HAND_OVER, FREE_BATCH, PRESENT = range(7)
+FLUSH, FLUSHED, PASSED, AWAIT, CLOSE, LEAVE, GONE = range(7, 14)
+COMPUTE, TOUCH, STALLED, RECLAIMED, BARRIER = range(5)
 FETCH, FREE = range(2)
 
-# Release programs: a call for one entry, for a run, emptying a slot cache, the deferred zram part, a push to the list,
-# reclaiming pages, and taking pages back into the allocator.
-SINGLE, BY_RUN, EMPTY_CACHE, ZRAM_PART, LIST_PUSH, SWAP_OUT, FLUSH = range(7)
+# Programs, made of operations: a call for one entry, a call for a run, emptying a slot cache, freeing zram
+# objects alone, a push to the list, reclaiming pages, and taking pages back into the allocator.
+SINGLE, BY_RUN, EMPTY_CACHE, ZRAM_OBJECTS, LIST_PUSH, SWAP_OUT, FREE_PAGES = range(7)
 PROGRAMS = 7
+SPEND, ACQUIRE, DROP = range(3)
 
-MOST_HELD = 6
+MOST_HELD = 6  # locks held by one task
+WALK_COST, PRESENT_COST = range(2)
 
 
-def _record(*names: str) -> np.dtype:
+def _of(names: Iterable[str]) -> np.dtype:
     return np.dtype([(name, np.int64) for name in names])
 
 
+def _of_model(model: type) -> np.dtype:
+    """Return the dtype of those fields of a dataclass that are whole numbers, flags or choices."""
+
+    def is_whole(kind: Any) -> bool:
+        return kind == int | None or (isinstance(kind, type) and issubclass(kind, int))
+
+    return _of(name for name, kind in get_type_hints(model).items() if is_whole(kind))
+
+
+def _record(text: str, *more: str, **arrays: int) -> np.dtype:
+    """Return the dtype of the fields that stand before the colons of a text, of more of them, and arrays."""
+    lines = [line.partition(":")[0] for line in text.strip().splitlines()]
+    names = [name.strip() for line in lines for name in line.split(",")]
+    short = [(name, np.int64, (length,)) for name, length in arrays.items()]
+    return np.dtype([*_of([*names, *more]).descr, *short])
+
+
+POLICY = _of_model(Policy)
+KERNEL = _of_model(Kernel)
+STORM = _of_model(Storm)
+MACHINE = _of(name for name, *_ in NUMBERS)
+COST = _of(COST_PARTS)
+
 CPU = _record(
-    "task",  # running or reserved
-    "state",
-    "generation",  # an event of an older generation is void
-    "since",  # start of the present segment
-    "category",
-    "planned",  # planned length of the present segment
-    "slice_since",
-    "slice_end",
-    "resched",
-    "queue",  # the waiting task that runs next
-    "tickets",  # given to tasks that joined the queue
-    "waiting",
-    "load",  # sum of the waiting tasks' weights
-    "vruntime",  # least vruntime seen, for tasks that enter
-    "last",  # task that ran last
-    "cpu_scale",  # 1024 x nanoseconds here over nanoseconds at capacity 1024
-    "capacity",
-    "node",
-    "pod",
-    "cache",  # bag: the slot cache
-    "objects",  # bag: deferred zram objects
-    "handed",  # slot caches handed over and not yet emptied
-    "trace_since",
-    "trace_category",
-    "trace_task",
+    """
+    task: running, or on its way here
+    state: CPU_IDLE, CPU_BUSY or CPU_SPINS
+    since, category, planned_ns: the present segment of its time, and how long that was to be
+    slice_since, slice_end: of the running task
+    resched: whether the running task is asked to give way, or to move to a faster CPU
+    first_waiting, last_waiting: of the tasks that wait for it, in the order in which they run
+    waiting, load: how many they are, and the sum of their weights
+    vruntime: the least seen, for tasks that come
+    last: the task that ran last
+    scale: 1024 x nanoseconds here over nanoseconds of the reference core
+    capacity, node, pod: as the machine has them
+    cache, page: the stores that are its slot cache and its page of zram objects
+    handed_over: slot caches handed to a kworker and not yet emptied
+    stretch_since, stretch_category, stretch_task: what is to be traced as one
+    """,
+    time=len(CATEGORIES),
 )
 
 TASK = _record(
-    "kind",
-    "state",
-    "cpu",
-    "vruntime",
-    "weight",
-    "realtime",
-    "node",  # bound to this node
-    "near",  # CPU near which it wants to run
-    "next",  # in a run queue, a lock's queue or a pool of idle workers
-    "child",  # in a run queue: the first task behind this one
-    "ticket",  # in a run queue: order of joining it
-    "atomic",  # may not be preempted now
-    "stage",
-    "after",  # stage to return to
-    "process",
-    "left_ns",  # of a burst, at capacity 1024
-    "owed_ns",  # lock transfers to be added to the next segment
-    "program",
-    "operation",
-    "end",
-    "entries",
-    "calls",
-    "runs",
-    "position",  # for the cost hash
-    "by",  # category that the release is charged to
-    "parts",  # list of parts being freed
-    "swap_left",  # of the page table being walked
-    "present_left",
-    "file_left",
-    "second_pass",
-    "queue",  # a worker's
-    "work",
-    "pages_left",
-    "phase",
-    "period_ns",
-    "burst_ns",
-    "next_ns",
-    "depth",  # locks held
-    "calls_in_grain",  # line transfers owed when the awaited lock is handed over
-    "cpu_ns",
+    """
+    kind, state, cpu
+    vruntime, weight, realtime: for the scheduler
+    node, near: the node that it is bound to, the CPU near which it wants to run
+    ahead, behind: its neighbours among the tasks that wait for a CPU
+    next_waiter: behind it among the tasks that wait for a lock
+    next_idle, next_woken: behind it among the kworkers without a work, and among those just woken
+    is_atomic: may not be preempted now
+    doing, then: what it does next, and after that
+    process: whose entries it frees
+    left_ns: of a burst, at capacity 1024
+    owed_ns: for moving cache lines of locks, added to its next segment
+    program, operation, operations_end: of the call that it makes
+    entries, calls, jumps: that this grain of the call stands for
+    first_entry: the place of its entries in the process, for variation
+    category: that the call is charged to
+    portions: that the call frees; -1 when all are of one process
+    swap_left, present_left, file_left: of the page table being walked
+    second_pass: over the page tables
+    queue, work: of a kworker
+    pages_left: that a foreground thread will touch
+    burst_ns, period_ns, next_burst_ns: of a background thread
+    transfers: of cache lines, owed when the awaited lock is its own
+    depth: locks held
+    cpu_ns: that it has used
+    """,
+    held=MOST_HELD,
 )
 
 PROCESS = _record(
-    "entries",
-    "present",
-    "file",
-    "run",
-    "sorted_run",
-    "jump",  # entries from one far jump in swap to the next
-    "node",
-    "tables",
-    "next_table",
-    "next_swap_table",  # of the second pass, where there are two
-    "dying",
-    "counted",
-    "freed",
-    "zram_pages",
-    "zram_back",
-    "unflushed",  # pages in the ordinary gather, file pages too
-    "unflushed_present",
-    "present_back",
-    "taken",  # entries taken from the page table
-    "kept",  # entries of the gather that the caller will free itself
-    "reapers",
-    "owner_waits",
-    "killed_ns",
-    "opened_ns",
-    "present_ns",
-    "exited_ns",
-    "freed_ns",
-    "sync",
-    "deferred",
-    "reaped",
-    "started",  # entries whose freeing began, for the cost hash
+    """
+    sorted_run_entries, jump_entries: of a sorted batch; from one far jump in swap to the next
+    tables, next_table, next_swap_table: page tables, and which is next in the first and in a second pass
+    dying, counted: not unmapping; among the exiting
+    met_entries, begun_entries, freed_entries: met by the walk, begun to be freed, freed
+    batch_entries: of its gather, that it frees itself
+    zram_pages, zram_pages_back
+    unflushed_pages, unflushed_present_pages, present_pages_back: in the ordinary gather, and free again
+    reapers, owner_waits: at work on it
+    killed_ns, opened_ns, present_freed_ns, exited_ns, swap_freed_ns
+    entries_sync, entries_async, entries_reaped: by whom they were freed
+    """,
+    *(field.name for field in fields(Deaths)),
 )
 
-LOCK = _record("kind", "owner", "last_cpu", "head", "tail", "waiters", "acquisitions", "contended", "wait_ns")
-OPERATION = _record(
-    "code",
-    "lock",
-    "per_entry",
-    "touches",
-    "objects",
-    "entry_cpu_ps",
-    "entry_memory_ps",
-    "call_cpu_ps",
-    "call_memory_ps",
-    "run_cpu_ps",
-    "run_memory_ps",
+LOCK = _record(
+    """
+    kind, owner, last_cpu
+    first_waiter, last_waiter, waiters
+    acquisitions, contended, wait_ns
+    """
 )
-WORK = _record("parts", "entries", "pages", "cpu", "queued_ns", "next")
-PART = _record("process", "entries", "runs", "next")
-BAG = _record("head", "tail", "entries", "runs", "records")
-QUEUE = _record("head", "tail", "length", "active", "limit", "idle", "node", "longest")
-
-# One record: everything that exists once.
-SYSTEM = _record(
-    "now",
-    "sequence",
-    "handled",
-    "heap_size",
-    "segment_ns",
-    "segment_category",
-    # choices of the policy
-    "hold",
-    "by_caller",
-    "grouping",
-    "threshold",
-    "entries_min",
-    "reread",
-    "dying_only",
-    "if_useful",
-    "backlog_max",
-    "batch_records",
-    "present_first",
-    "workers",
-    "exiting_per_worker",
-    # the kernel's and the machine's rules
-    "native_call",
-    "cache_entries",
-    "voluntary",
-    "run_to_parity",
-    "slice_ns",
-    "tick_ns",
-    "switch_ns",
-    "wake_ns",
-    "prelude_ns",
-    "postlude_ns",
-    "transfer_local_ns",
-    "transfer_remote_ns",
-    "waiter_ns",
-    "memory_scale",
-    "remote_scale",
-    "gather_record_ps",
-    "gather_page_ns",
-    "queue_work_ns",
-    "work_ns",
-    "sort_ps",
-    "fault_ns",
-    "reclaim_gain_permille",
-    "watermark",
-    "flush_capacity",
-    "zone_pages",
-    "classes",
-    "clusters",
-    "sharing",
-    "same_filled_permille",
-    "zspage_objects",
-    "in_order",
-    "reclaims",
-    "walk_entry_ps",
-    "walk_run_cpu_ps",
-    "walk_run_memory_ps",
-    "present_cpu_ps",
-    "present_memory_ps",
-    "folio_pages",
-    "in_front",  # swapped pages come first in the address space
-    "grain",
-    "variation",
-    "limit_ns",
-    "is_traced",
-    # counters
-    "exiting",
-    "alive",
-    "works_pending",
-    "works",
-    "first_reaper",  # tasks are in the order of their kinds
-    "first_front",
-    "first_back",
-    "front_left",
-    "front_phase",
-    "front_phases",
-    "free_pages",
-    "free_slots",
-    "cache_on",
-    "gathered",
-    "queued",
-    "in_work",
-    "deferred",
-    "backlog_peak",
-    "present_back_ns",
-    "swap_back_ns",
-    "pool_free",
-    "reclaimed",
-    "stalls",
-    "stalled",
-    "slot_failures",
-    "atomic_failures",
-    "free_work",  # head of the list of free works
-    "free_works",
-    "free_part",
-    "free_parts",
-    "queues",
-    "traced",
-    "samples",
-    "sample_ns",
-    "next_sample_ns",
-    "timed_out",
+OPERATION = _record("code, lock, per_entry, touches, objects: see `swaplib.model.kernel.Stage`", *COST_PARTS)
+PROGRAM = _record("first, end: of its operations")
+WORK = _record(
+    "portions, entries, pages, cpu, next: batch pages, who queued it, and what is queued behind it"
 )
-
+PORTION = _record("process, entries, jumps, next: so many entries of one process")
+STORE = _record(
+    "first, last, entries, jumps, records: portions that wait in the list, a slot cache or a page"
+)
+QUEUE = _record(
+    "first, last, active, limit, idle, node: of works; kworkers at work, at most, and without work"
+)
+EVENT = _record("time, sequence, slot: when something happens, and to whom; see `swaplib.sim.queues`")
+PHASE = _record("cpu_ns, pages, threads, end_ns: of the foreground")
+STRETCH = _record("cpu, since, until, category, task: CPU time as traced")
 SAMPLE_COLUMNS = (
-    "time_ns",
-    "gathered_entries",
-    "queued_entries",
-    "working_entries",
-    "deferred_entries",
-    "free_pages",
-    "free_slots",
-    "exiting",
-    "spinning_cpus",
+    *("time_ns", "gathered_entries", "queued_entries", "working_entries", "deferred_entries"),
+    *("free_pages", "free_slots", "exiting", "spinning_cpus"),
+)
+SAMPLE = COUNTER = _of(SAMPLE_COLUMNS)
+GATHER, SHARED, LIMITS = gather_steps.GATHER, gather_steps.SHARED, gather_steps.LIMITS
+
+SYSTEM = _record(
+    """
+    now, sequence, handled, handled_max: the present, events so far, events that happened, and at most
+    turn, turn_sequence: the CPU whose event this is, and which event
+    steps, steps_max: at the present instant, and at most
+    next_kill, phase, phases, phase_threads_left, first_woken, last_woken
+    segment_ns, segment_category: what a step asks for
+    limit_ns, timed_out, grain, variation: of the run
+    is_voluntary, native_call: how tasks are preempted; what a call of the kernel frees
+    memory_scale, remote_scale: 1024 x nanoseconds over nanoseconds of the reference machine
+    reclaim_gain_permille, flush_capacity, clusters
+    alive, works, works_pending, queues
+    first_worker, first_reaper, first_foreground, first_background: tasks are in the order of their kinds
+    free_pool_pages, cache_is_on, backlog_peak
+    present_back_ns, swap_back_ns: when the last came back
+    reclaimed, stalls, stalled, slot_failures
+    free_work, free_works, free_portion, free_portions: lists of what is unused
+    is_traced, stretches, samples, sample_ns, next_sample_ns
+    """,
+    lock_base=len(LockKind),
+    always=1,
 )

@@ -1,69 +1,60 @@
-"""Works, their queues, and the kworkers that free what the works hold."""
+"""Works and their queues: a work is queued for a CPU, and a kworker is woken if the rules allow one more."""
 
 from __future__ import annotations
 
 from swaplib.model.compiled import compiled
 from swaplib.model.policy import Workers
-from swaplib.sim.clock import exiting
-from swaplib.sim.scheduler import wake
+from swaplib.sim.queues import wake
 from swaplib.sim.world import World
 
 _PER_EXITING = int(Workers.PER_EXITING)
 
 
 @compiled
-def queue_work(w: World, parts: int, entries: int, pages: int, cpu: int) -> None:
-    """Queue a work on behalf of a CPU, and start a worker if the rules allow one more."""
+def queue_work(w: World, portions: int, entries: int, pages: int, cpu: int) -> None:
+    """Queue a work on behalf of a CPU; the loop sees to it that there is a free one."""
     system = w.system[0]
     work = system.free_work
-    r = w.work[work]
-    system.free_work = r.next
+    a = w.work[work]
+    system.free_work = a.next
     system.free_works -= 1
-    r.parts, r.entries, r.pages, r.cpu, r.queued_ns, r.next = parts, entries, pages, cpu, system.now, -1
+    a.portions, a.entries, a.pages, a.cpu, a.next = portions, entries, pages, cpu, -1
     queue = w.cpu[cpu].node if system.queues > 1 else 0
     q = w.queue[queue]
-    if q.tail < 0:
-        q.head = work
+    if q.last < 0:
+        q.first = work
     else:
-        w.work[q.tail].next = work
-    q.tail = work
-    q.length += 1
-    q.longest = max(q.longest, q.length)
-    system.queued += entries
+        w.work[q.last].next = work
+    q.last = work
+    w.counter[0].queued_entries += entries
     system.works += 1
     system.works_pending += 1
-    if q.active < worker_limit(w, queue) and q.idle >= 0:
+    if q.active < _most_active(w, queue) and q.idle >= 0:
         worker = q.idle
-        q.idle = w.task[worker].next
+        q.idle = w.task[worker].next_idle
         q.active += 1
         w.task[worker].near = cpu
         wake(w, worker)
 
 
 @compiled
-def worker_limit(w: World, queue: int) -> int:
-    """Return how many workers of a queue may be active now."""
-    system = w.system[0]
-    if system.workers == _PER_EXITING:
-        return max(1, (exiting(w) + system.exiting_per_worker - 1) // system.exiting_per_worker)
-    return w.queue[queue].limit
-
-
-@compiled
-def take_work(w: World, queue: int) -> int:
-    """Take the oldest work of a queue, or -1."""
-    system = w.system[0]
-    q = w.queue[queue]
-    work = q.head
-    if work < 0:
-        return -1
-    q.head = w.work[work].next
-    if q.head < 0:
-        q.tail = -1
-    q.length -= 1
-    system.queued -= w.work[work].entries
-    system.in_work += w.work[work].entries
-    return work
+def take_work(w: World, task: int) -> bool:
+    """Give a kworker the oldest work of its queue; without one it joins the idle kworkers (False)."""
+    t = w.task[task]
+    q = w.queue[t.queue]
+    if q.first < 0:
+        q.active -= 1
+        t.next_idle = q.idle
+        q.idle = task
+        return False
+    t.work = q.first
+    a = w.work[t.work]
+    q.first = a.next
+    if q.first < 0:
+        q.last = -1
+    w.counter[0].queued_entries -= a.entries
+    w.counter[0].working_entries += a.entries
+    return True
 
 
 @compiled
@@ -74,3 +65,12 @@ def free_work(w: World, work: int) -> None:
     system.free_work = work
     system.free_works += 1
     system.works_pending -= 1
+
+
+@compiled
+def _most_active(w: World, queue: int) -> int:
+    """Return how many kworkers of a queue may be active now."""
+    policy = w.policy[0]
+    if policy.workers == _PER_EXITING:
+        return max(1, (w.counter[0].exiting + policy.exiting_per_worker - 1) // policy.exiting_per_worker)
+    return w.queue[queue].limit

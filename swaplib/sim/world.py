@@ -1,82 +1,74 @@
-"""The arrays of one run as one object, which compiled functions pass among them as a single address.
+"""The records of one run as one object, which compiled functions pass among them as a single address.
 
-numba passes a tuple of arrays by value, some 200 words at every call; that is most of the time of an event. So a world
-also writes down where its arrays lie, and compiled code reads ``w.cpu`` through that table. Plain Python reads the
-arrays themselves.
+numba passes an array as seven words and counts its references; with twenty arrays that would be most of the
+time of an event, and of compiling. So a world also writes down where its arrays lie, and compiled code makes
+``w.cpu[i]`` the address of one record. Plain Python, without the compiler, reads the arrays themselves.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
+from numba.core.typing import templates
 from numba.extending import (
     NativeValue,
-    intrinsic,
+    infer_getattr,
+    lower_builtin,
+    lower_getattr_generic,
     models,
-    overload_attribute,
     register_model,
+    type_callable,
     typeof_impl,
     unbox,
 )
 
 from swaplib.sim import state
 
-Table = npt.NDArray[np.int64]
-Records = Any  # an np.recarray; its fields are known to numpy alone
-
-_WORDS = 3  # address, rows, columns
+Records = Any  # a one-dimensional np.recarray; its fields are known to numpy alone
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """The arrays of one run. The engine changes them in place; `with_arrays` replaces those that grow."""
+    """The records of one run, see `swaplib.sim.state`; the engine changes them in place."""
 
-    system: Records  # one record
+    system: Records  # one, as the next seven
+    counter: Records
+    policy: Records
+    kernel: Records
+    machine: Records
+    storm: Records
+    shared: Records
+    limits: Records
     cpu: Records
     task: Records
     process: Records
+    gather: Records  # one a process
     lock: Records
     operation: Records
+    program: Records
+    cost: Records
     work: Records
-    part: Records
-    bag: Records  # the list, then a slot cache and an object page for each CPU
+    portion: Records
+    store: Records  # the list, then a slot cache and a page of zram objects for each CPU
     queue: Records
-    program: Table  # (PROGRAMS, 2): first operation, and one past the last
-    lock_base: Table  # by kind of lock: index of the first instance, or -1 where nobody can contend
-    heap: Table  # (events, 4): time, sequence, kind and argument, generation
-    held: Table  # (tasks, MOST_HELD): locks held, innermost last; -1 for one that nobody else wants
-    gather: Table  # (processes, GATHER_FIELDS): the patch's gathers
-    shared: Table  # (SHARED_FIELDS,): the patch's counters
-    limits: Table  # the patch's limits
-    phases: Table  # (phases, 4): CPU time, pages and threads of the foreground, and when it ended
-    time: Table  # (CPUs, categories)
-    trace: Table  # (rows, 5): CPU, start, end, category, task
-    sample: Table  # (rows, SAMPLE_COLUMNS)
-    never: Table  # empty: no allocation fails
-    always: Table  # [-1]: every allocation fails
-
-    def with_arrays(self, **arrays: np.ndarray) -> World:
-        """Return a world with some arrays replaced."""
-        return replace(self, **arrays)
+    event: Records  # a heap
+    phase: Records
+    stretch: Records
+    sample: Records
 
     @cached_property
-    def directory(self) -> Table:
-        """Address, rows and columns of every array, in the order of the fields."""
-        rows = []
-        for field in fields(self):
-            array = np.asarray(getattr(self, field.name))
-            if not array.flags.c_contiguous:
-                raise ValueError(f"world: {field.name} is not contiguous")
-            rows.append((array.ctypes.data, array.shape[0], array.shape[1] if array.ndim == 2 else 1))
-        return np.array(rows, dtype=np.int64)
+    def directory(self) -> np.ndarray:
+        """Address and length of every array, in the order of the fields."""
+        arrays = [getattr(self, field.name) for field in fields(self)]
+        return np.array([(array.ctypes.data, len(array)) for array in arrays], dtype=np.int64)
 
     @property
     def address(self) -> int:
@@ -84,22 +76,39 @@ class World:
         return int(self.directory.ctypes.data)
 
 
+def records(dtype: np.dtype, count: int, none: str = "", **fill: Any) -> Records:
+    """Return `count` records of zeros, with some fields at -1 and others set."""
+    array = np.zeros(count, dtype=dtype).view(np.recarray)
+    for name, value in (dict.fromkeys(none.split(), -1) | fill).items():
+        array[name] = value
+    return array
+
+
+# What numba must know: the type of a world, of its arrays, and how a record is found.
+
+
 class _WorldType(types.Type):
     def __init__(self) -> None:
         super().__init__(name="swaplib.World")
 
 
+class _ArrayType(types.Type):
+    def __init__(self, index: int, name: str) -> None:
+        super().__init__(name=f"swaplib.World.{name}")
+        self.index = index
+        self.record = numba.from_dtype(getattr(state, name.upper()))
+
+
 world_type = _WorldType()
+_ARRAYS = {field.name: _ArrayType(index, field.name) for index, field in enumerate(fields(World))}
 
-
-@typeof_impl.register(World)
-def _typeof_world(value: World, context: Any) -> _WorldType:
-    return world_type
+typeof_impl.register(World)(lambda world, context: world_type)
 
 
 @register_model(_WorldType)
-class _WorldModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: _WorldType) -> None:
+@register_model(_ArrayType)
+class _AddressModel(models.PrimitiveModel):  # of the directory, for the world and for each of its arrays
+    def __init__(self, manager: Any, kind: types.Type) -> None:
         super().__init__(manager, kind, ir.IntType(64))
 
 
@@ -111,57 +120,64 @@ def _unbox_world(kind: _WorldType, value: Any, c: Any) -> NativeValue:
     return NativeValue(native)
 
 
-def _reader(index: int, word: int, element: types.Type | None) -> Callable[..., Any]:
-    """Return a compiled function that reads one word of the directory: a number, or a pointer to `element`."""
+@infer_getattr
+class _Attributes(templates.AttributeTemplate):
+    key = _WorldType
 
-    @intrinsic
-    def read(typing_context: Any, w: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            words = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-            value = builder.load(builder.gep(words, [ir.Constant(ir.IntType(64), index * _WORDS + word)]))
-            if element is None:
-                return value
-            return builder.inttoptr(value, context.get_value_type(types.CPointer(element)))
-
-        return (types.int64 if element is None else types.CPointer(element))(w), generate
-
-    return read
+    def generic_resolve(self, world: Any, name: str) -> Any:  # type: ignore[override]
+        return _ARRAYS.get(name)
 
 
-def _register(index: int, name: str, dtype: np.dtype, dimensions: int) -> None:
-    """Let compiled code read one array of a world by its name."""
-    pointer = _reader(index, 0, numba.from_dtype(dtype))
-    rows, columns = _reader(index, 1, None), _reader(index, 2, None)
-
-    @overload_attribute(_WorldType, name)
-    def _attribute(w):  # type: ignore[no-untyped-def]  # numba compares the signatures
-        if dimensions == 1:
-            return lambda w: numba.carray(pointer(w), (rows(w),))
-        return lambda w: numba.carray(pointer(w), (rows(w), columns(w)))
+@lower_getattr_generic(_WorldType)
+def _array(context: Any, builder: Any, kind: _WorldType, address: Any, name: str) -> Any:
+    return address
 
 
-_RECORDS = {
-    "system": state.SYSTEM,
-    "cpu": state.CPU,
-    "task": state.TASK,
-    "process": state.PROCESS,
-    "lock": state.LOCK,
-    "operation": state.OPERATION,
-    "work": state.WORK,
-    "part": state.PART,
-    "bag": state.BAG,
-    "queue": state.QUEUE,
-}
-_VECTORS = ("lock_base", "shared", "limits", "never", "always")
+@type_callable(operator.getitem)
+def _type_record(context: Any) -> Callable[..., Any]:
+    def typer(array: types.Type, index: types.Type) -> types.Type | None:
+        return array.record if isinstance(array, _ArrayType) and isinstance(index, types.Integer) else None
 
-for _index, _field in enumerate(fields(World)):
-    _dtype = _RECORDS.get(_field.name, np.dtype(np.int64))
-    _register(_index, _field.name, _dtype, 1 if _field.name in _RECORDS or _field.name in _VECTORS else 2)
+    return typer
 
 
-def records(dtype: np.dtype, count: int, **fill: int) -> Records:
-    """Return `count` records of zeros, with some fields set."""
-    array = np.zeros(count, dtype=dtype).view(np.recarray)
-    for name, value in fill.items():
-        array[name] = value
-    return array
+@lower_builtin(operator.getitem, _ArrayType, types.Integer)
+def _record(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Find a record; with NUMBA_BOUNDSCHECK=1 an index outside of the array, or below 0, is an IndexError."""
+    array, integer = signature.args
+    index = context.cast(builder, arguments[1], integer, types.int64)
+    if context.enable_boundscheck:
+        outside = builder.icmp_unsigned(">=", index, _word(builder, arguments[0], 2 * array.index + 1))
+        with cgutils.if_unlikely(builder, outside):
+            context.call_conv.return_user_exc(builder, IndexError, (f"{array.name}: index is out of bounds",))
+    first = _word(builder, arguments[0], 2 * array.index)
+    place = builder.add(first, builder.mul(index, ir.Constant(ir.IntType(64), array.record.size)))
+    return builder.inttoptr(place, context.get_value_type(array.record))
+
+
+@type_callable(operator.setitem)
+def _type_copy(context: Any) -> Callable[..., Any]:
+    return lambda array, index, record: types.void if isinstance(array, _ArrayType) else None
+
+
+@lower_builtin(operator.setitem, _ArrayType, types.Integer, types.Record)
+def _copy(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, index, _ = signature.args
+    target = _record(context, builder, array.record(array, index), arguments[:2])
+    cgutils.raw_memcpy(builder, target, arguments[2], ir.Constant(ir.IntType(64), array.record.size), 1)
+    return context.get_dummy_value()
+
+
+@type_callable(len)
+def _type_length(context: Any) -> Callable[..., Any]:
+    return lambda array: types.int64 if isinstance(array, _ArrayType) else None
+
+
+@lower_builtin(len, _ArrayType)
+def _length(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return _word(builder, arguments[0], 2 * signature.args[0].index + 1)
+
+
+def _word(builder: Any, directory: Any, word: int) -> Any:
+    words = builder.inttoptr(directory, ir.IntType(64).as_pointer())
+    return builder.load(builder.gep(words, [ir.Constant(ir.IntType(64), word)]))

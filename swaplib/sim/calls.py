@@ -1,0 +1,263 @@
+"""One call into the swap core: its nested stages as operations, what they cost, and the locks that they hold.
+
+A call is made in grains: several acquisitions of a lock are simulated as one, for as many entries at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from swaplib.model.compiled import compiled
+from swaplib.model.kernel import COST_PARTS, Kernel, Lock, Stage
+from swaplib.model.policy import Grouping, Hold, Policy
+from swaplib.sim import state
+from swaplib.sim.clock import close_segment
+from swaplib.sim.queues import schedule
+from swaplib.sim.state import ACQUIRE, AGAIN, BY_RUN, CPU_BUSY, RUN, SINGLE, SPEND, WAIT
+from swaplib.sim.world import Records, World, records
+
+# Plain numbers for the compiler.
+_CLUSTER, _CLASS, _ZONE = int(Lock.CLUSTER), int(Lock.CLASS), int(Lock.ZONE)
+_KERNEL, _ENTRY, _SORTED = int(Grouping.KERNEL), int(Grouping.ENTRY), int(Grouping.CLUSTER)
+_MASK = (1 << 31) - 1  # products of two 31-bit numbers stay inside int64, in numpy too
+
+NATIVE_CALLS = ("entry", "run", "run-of-two")
+LONGEST_GRAIN = 64  # entries of several runs in one grain
+CLUSTERS = 1024  # at most so many cluster locks are told apart
+
+
+def programs_of(kernel: Kernel, policy: Policy) -> tuple[Records, Records]:
+    """Return the operations of all programs, and where each program begins and ends."""
+    calls = kernel.without_zram() if policy.hold == Hold.ZRAM_BUFFER else kernel
+    stages = {
+        state.SINGLE: calls.single,
+        state.BY_RUN: calls.run,
+        state.EMPTY_CACHE: calls.drain,
+        state.ZRAM_OBJECTS: kernel.zram_stages(),
+        state.LIST_PUSH: (Stage("push", kernel.list_push, Lock.LIST),),
+        state.SWAP_OUT: _swap_out(kernel),
+        state.FREE_PAGES: (Stage("free pages", kernel.flush), Stage("zone", kernel.zone, Lock.ZONE)),
+    }
+    programs = records(state.PROGRAM, state.PROGRAMS)
+    operations: list[tuple[int, ...]] = []
+    for program in range(state.PROGRAMS):
+        programs[program].first = len(operations)
+        operations.extend(flatten(stages[program]))
+        programs[program].end = len(operations)
+    return np.array(operations, state.OPERATION).view(np.recarray), programs
+
+
+def flatten(stages: tuple[Stage, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield the operations of stages in order: inside its lock a stage's own work, then its children."""
+    nothing = [0] * len(COST_PARTS)
+    for stage in stages:
+        costs = [getattr(stage.cost, part) for part in COST_PARTS]
+        if stage.lock:
+            yield ACQUIRE, int(stage.lock), stage.acquired == "entry", stage.touches, False, *nothing
+        if any(costs):
+            yield SPEND, 0, False, 0, stage.objects, *costs
+        yield from flatten(stage.children)
+        if stage.lock:
+            yield state.DROP, int(stage.lock), False, 0, False, *nothing
+
+
+def _swap_out(kernel: Kernel) -> tuple[Stage, ...]:
+    """Return the stages of reclaiming pages: allocate slots, compress, store objects."""
+    lock = Lock.DEVICE if "device lock" in kernel.features else Lock.SWAP_COUNTER
+    objects = [
+        replace(stage, name="store", zram=False, objects=False, children=())
+        for top in kernel.run
+        for stage in top.walk()
+        if stage.lock in (Lock.POOL, Lock.CLASS, Lock.ZRAM_COUNTER)
+    ]
+    return (Stage("allocate slots", kernel.allocate, lock), Stage("compress", kernel.compress), *objects)
+
+
+@compiled
+def start_freeing(w: World, task: int, process: int, available: int, category: int) -> int:
+    """Begin a call that frees up to `available` entries of a process, as the policy groups them: how many."""
+    system, p, t = w.system[0], w.process[process], w.task[task]
+    grouping, cached = w.policy[0].grouping, w.kernel[0].slot_cache_entries
+    run = p.sorted_run_entries if grouping == _SORTED else p.run_entries
+    by_entry = grouping == _ENTRY or (grouping == _KERNEL and system.native_call == 0)
+    call = 1 if grouping == _ENTRY else run
+    if cached > 0 and (by_entry or call == 1):
+        room = cached - w.store[w.cpu[t.cpu].cache].entries
+        entries = min(available, room if system.cache_is_on > 0 else system.grain)
+        program, calls = SINGLE, entries
+    else:
+        entries = min(available, call * max(1, min(system.grain, LONGEST_GRAIN // call)))
+        program, calls = BY_RUN, (entries + call - 1) // call
+    jump = run if grouping == _SORTED else p.jump_entries
+    jumps = (p.begun_entries + entries + jump - 1) // jump - (p.begun_entries + jump - 1) // jump
+    start_program(w, task, program, process, entries, calls, jumps, category)
+    return entries
+
+
+@compiled
+def start_program(
+    w: World, task: int, program: int, process: int, entries: int, calls: int, jumps: int, category: int
+) -> None:
+    """Begin a program; `step_program` carries it on."""
+    t = w.task[task]
+    t.program = program
+    t.operation, t.operations_end = w.program[program].first, w.program[program].end
+    t.entries, t.calls, t.jumps, t.category = entries, calls, jumps, category
+    t.process = process
+    t.is_atomic = 1
+    t.portions = -1
+    if process >= 0:
+        t.first_entry = w.process[process].begun_entries
+        w.process[process].begun_entries += entries
+
+
+@compiled
+def step_program(w: World, task: int) -> int:
+    """Go on with a program until it takes time (RUN), waits for a lock (WAIT) or is over (AGAIN)."""
+    t, system = w.task[task], w.system[0]
+    while t.operation < t.operations_end:
+        o = w.operation[t.operation]
+        owed = t.owed_ns
+        if o.code == SPEND:
+            t.operation += 1
+            t.owed_ns = 0
+            system.segment_ns, system.segment_category = (
+                _operation_ns(w, task, t.operation - 1) + owed,
+                t.category,
+            )
+            if system.segment_ns > 0:
+                return RUN
+        elif o.code == ACQUIRE:
+            lock = _lock_of(w, task, o.lock)
+            t.held[t.depth] = lock
+            t.depth += 1
+            t.operation += 1
+            if lock >= 0 and not _acquire(
+                w, lock, task, t.entries if o.per_entry > 0 else t.calls, o.touches
+            ):
+                return WAIT
+        else:
+            lock = t.held[t.depth - 1]
+            if lock >= 0 and owed > 0:  # moving the line is part of the hold
+                t.owed_ns = 0
+                system.segment_ns, system.segment_category = owed, t.category
+                return RUN
+            t.depth -= 1
+            t.operation += 1
+            if lock >= 0:
+                _drop(w, lock)
+    return AGAIN
+
+
+@compiled
+def nanoseconds(w: World, cpu: int, node: int, cpu_ps: int, memory_ps: int) -> int:
+    """Return what so many picoseconds at capacity 1024 take on a CPU, with the memory on a node."""
+    c, system = w.cpu[cpu], w.system[0]
+    memory_scale = system.memory_scale if node < 0 or node == c.node else system.remote_scale
+    return ((cpu_ps * c.scale + memory_ps * memory_scale) // 1024 + 500) // 1000
+
+
+@compiled
+def _operation_ns(w: World, task: int, operation: int) -> int:
+    """Return the time of one operation, for the entries, calls and jumps of this grain."""
+    t, o = w.task[task], w.operation[operation]
+    cpu_ps = t.entries * o.entry_cpu_ps + t.calls * o.call_cpu_ps + t.jumps * o.run_cpu_ps
+    memory_ps = t.entries * o.entry_memory_ps + t.calls * o.call_memory_ps + t.jumps * o.run_memory_ps
+    same_filled, variation = w.storm[0].same_filled_permille, w.system[0].variation
+    if o.objects > 0 and same_filled > 0:
+        cpu_ps = cpu_ps * (1000 - same_filled) // 1000
+        memory_ps = memory_ps * (1000 - same_filled) // 1000
+    if variation > 0:
+        factor = 1024000 + (2 * _mix(t.process, t.first_entry, operation) - 1023) * variation
+        cpu_ps = cpu_ps // 1024 * factor // 1000
+        memory_ps = memory_ps // 1024 * factor // 1000
+    return nanoseconds(w, t.cpu, -1 if t.process < 0 else w.process[t.process].node, cpu_ps, memory_ps)
+
+
+@compiled
+def _mix(process: int, entry: int, salt: int) -> int:
+    """Return a number from 0 to 1023 that depends on its arguments alone, each value about equally often."""
+    h = (process * 40503 + entry * 2654435 + salt * 7919 + 12345) & _MASK
+    h = ((h ^ (h >> 15)) * 739982445) & _MASK
+    h = ((h ^ (h >> 12)) * 695872825) & _MASK
+    return (h ^ (h >> 15)) & 1023
+
+
+# Locks: first come, first served; waiters burn their CPU; holders and waiters are not preempted.
+
+
+@compiled
+def _lock_of(w: World, task: int, kind: int) -> int:
+    """Return the lock of a kind that this grain takes, or -1 when nobody else can want it."""
+    t, system, storm = w.task[task], w.system[0], w.storm[0]
+    base = system.lock_base[kind]
+    if base < 0:
+        return -1
+    if kind == _CLASS:
+        return base + _mix(t.process, t.first_entry, 1) * storm.size_classes // 1024
+    if kind == _CLUSTER:
+        # Any of the clusters that `sharing` processes filled together. Were it one for neighbouring entries,
+        # processes at one place of their tables would march in step, and the grain would decide the waiting.
+        process = max(0, t.process)
+        clusters = max(1, system.clusters * storm.sharing // len(w.process))
+        first = process // storm.sharing * clusters
+        return base + (first + _mix(process, t.first_entry, 2) * clusters // 1024) % system.clusters
+    if kind == _ZONE:
+        return base + w.cpu[t.cpu].node
+    return base
+
+
+@compiled
+def _acquire(w: World, lock: int, task: int, acquisitions: int, touches: int) -> bool:
+    """Take a lock `acquisitions` times in a row, or wait for it behind the others; True when it was free."""
+    a, t = w.lock[lock], w.task[task]
+    a.acquisitions += acquisitions
+    t.transfers = acquisitions * touches
+    if a.owner < 0:
+        _grant(w, lock, task)
+        return True
+    w.counter[0].spinning_cpus += 1
+    a.contended += acquisitions
+    a.waiters += 1
+    t.next_waiter = -1
+    if a.first_waiter < 0:
+        a.first_waiter = task
+    else:
+        w.task[a.last_waiter].next_waiter = task
+    a.last_waiter = task
+    return False
+
+
+@compiled
+def _grant(w: World, lock: int, task: int) -> None:
+    """Give a lock to a task, which will pay for moving its cache line, more when others wait."""
+    a, t = w.lock[lock], w.task[task]
+    a.owner = task
+    if a.last_cpu >= 0 and a.last_cpu != t.cpu:
+        machine = w.machine[0]
+        near = w.cpu[a.last_cpu].node == w.cpu[t.cpu].node
+        transfer_ns = machine.transfer_local_ns if near else machine.transfer_remote_ns
+        t.owed_ns += t.transfers * (transfer_ns + a.waiters * machine.waiter_ns)
+    a.last_cpu = t.cpu
+
+
+@compiled
+def _drop(w: World, lock: int) -> None:
+    """Drop a lock; the first waiter has it at once and its CPU goes on now."""
+    a = w.lock[lock]
+    a.owner = -1
+    task = a.first_waiter
+    if task < 0:
+        return
+    a.first_waiter = w.task[task].next_waiter
+    a.waiters -= 1
+    cpu = w.task[task].cpu
+    a.wait_ns += w.system[0].now - w.cpu[cpu].since
+    close_segment(w, cpu)
+    _grant(w, lock, task)
+    w.cpu[cpu].state, w.cpu[cpu].planned_ns = CPU_BUSY, 0
+    w.counter[0].spinning_cpus -= 1
+    schedule(w, cpu, w.system[0].now)

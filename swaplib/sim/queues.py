@@ -1,0 +1,160 @@
+"""What waits in order: events, tasks that were woken or wait for a CPU, and portions of entries in lists."""
+
+from __future__ import annotations
+
+from swaplib.model.compiled import compiled
+from swaplib.sim.state import NEVER, QUEUED
+from swaplib.sim.world import World
+
+# Events: a tournament of slots, one for each CPU, each background thread and the next phase. Slot i has
+# record w.event[slots + i]; every record before is the sooner of the two at twice its index, from 1 on.
+
+
+@compiled
+def schedule(w: World, slot: int, time: int) -> None:
+    """Let the event of a slot happen at `time`, behind others of that time, and not as before."""
+    system = w.system[0]
+    system.sequence += 1
+    sequence = system.sequence
+    place = len(w.event) // 2 + slot
+    while place > 0:
+        e = w.event[place]
+        e.time, e.sequence, e.slot = time, sequence, slot
+        other = w.event[place ^ 1]
+        if place > 1 and (other.time < time or (other.time == time and other.sequence < sequence)):
+            time, sequence, slot = other.time, other.sequence, other.slot
+        place >>= 1
+
+
+@compiled
+def cancel(w: World, slot: int) -> None:
+    """Let the event of a slot not happen."""
+    if w.event[len(w.event) // 2 + slot].time != NEVER:
+        schedule(w, slot, NEVER)
+
+
+@compiled
+def wake(w: World, task: int) -> None:
+    """Let the scheduler find a CPU for a sleeping task, when the present step is done."""
+    system = w.system[0]
+    w.task[task].next_woken = -1
+    if system.first_woken < 0:
+        system.first_woken = task
+    else:
+        w.task[system.last_woken].next_woken = task
+    system.last_woken = task
+
+
+# Tasks that wait for a CPU: real-time tasks first, then the least virtual runtime, then who came first.
+
+
+@compiled
+def enqueue(w: World, cpu: int, task: int) -> None:
+    """Let a task wait for a CPU, behind its equals; most come last or first, where the search begins."""
+    c, t = w.cpu[cpu], w.task[task]
+    ahead = c.last_waiting
+    if c.waiting > 0 and goes_before(w, task, c.first_waiting):
+        ahead = -1
+    while ahead >= 0 and goes_before(w, task, ahead):
+        ahead = w.task[ahead].ahead
+    behind = w.task[ahead].behind if ahead >= 0 else c.first_waiting
+    _link(w, cpu, ahead, task)
+    _link(w, cpu, task, behind)
+    t.state, t.cpu = QUEUED, cpu
+    c.waiting += 1
+    c.load += t.weight
+
+
+@compiled
+def dequeue(w: World, cpu: int, task: int) -> None:
+    """Take a task out of those that wait for a CPU."""
+    c, t = w.cpu[cpu], w.task[task]
+    _link(w, cpu, t.ahead, t.behind)
+    c.waiting -= 1
+    c.load -= t.weight
+
+
+@compiled
+def first_waiting(w: World, cpu: int, node: int) -> int:
+    """Return the first task waiting for a CPU that may run on a node; -1 when there is none."""
+    task = w.cpu[cpu].first_waiting
+    while task >= 0 and w.task[task].node >= 0 and w.task[task].node != node:
+        task = w.task[task].behind
+    return task
+
+
+@compiled
+def goes_before(w: World, a: int, b: int) -> bool:
+    """Whether task a runs rather than b: real time first, then the smaller virtual runtime."""
+    one, other = w.task[a], w.task[b]
+    if one.realtime != other.realtime:
+        return one.realtime > other.realtime
+    return one.realtime == 0 and one.vruntime < other.vruntime
+
+
+@compiled
+def _link(w: World, cpu: int, ahead: int, behind: int) -> None:
+    """Make two tasks neighbours; -1 is the end of the queue."""
+    if ahead < 0:
+        w.cpu[cpu].first_waiting = behind
+    else:
+        w.task[ahead].behind = behind
+    if behind < 0:
+        w.cpu[cpu].last_waiting = ahead
+    else:
+        w.task[behind].ahead = ahead
+
+
+# Portions, "so many entries of this process": what the list, a slot cache, a page of objects or a work holds.
+
+
+@compiled
+def new_portion(w: World, process: int, entries: int, jumps: int) -> int:
+    """Return a new portion; the loop sees to it that a step finds as many as it needs."""
+    system = w.system[0]
+    portion = system.free_portion
+    a = w.portion[portion]
+    system.free_portion = a.next
+    system.free_portions -= 1
+    a.process, a.entries, a.jumps, a.next = process, entries, jumps, -1
+    return portion
+
+
+@compiled
+def free_portion(w: World, portion: int) -> int:
+    """Give a portion back; return the one behind it."""
+    system = w.system[0]
+    behind = w.portion[portion].next
+    w.portion[portion].next = system.free_portion
+    system.free_portion = portion
+    system.free_portions += 1
+    return behind
+
+
+@compiled
+def put(w: World, store: int, portion: int, records: int) -> None:
+    """Put a portion into a store; it joins the last one there when both are of one process."""
+    s, a = w.store[store], w.portion[portion]
+    s.entries += a.entries
+    s.jumps += a.jumps
+    s.records += records
+    if s.last >= 0 and w.portion[s.last].process == a.process:
+        w.portion[s.last].entries += a.entries
+        w.portion[s.last].jumps += a.jumps
+        free_portion(w, portion)
+        return
+    if s.last < 0:
+        s.first = portion
+    else:
+        w.portion[s.last].next = portion
+    a.next = -1
+    s.last = portion
+
+
+@compiled
+def empty(w: World, store: int) -> int:
+    """Take everything out of a store and return the first of its portions."""
+    s = w.store[store]
+    first = s.first
+    s.first, s.last, s.entries, s.jumps, s.records = -1, -1, 0, 0, 0
+    return first
