@@ -1,1 +1,1 @@
-"""What it means: published beside computed, statistics, calibration, and the figures several notebooks share."""
+"""What it means: published beside computed, statistics, calibration, and shared figures."""

@@ -2,100 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from swaplib.analysis.comparison import Caution, Result
-
-SPREAD = 2.0  # a standard deviation so many times the other's is unequal: the variance is four times as great
-OUTLIER = 3.5  # B. Iglewicz and D. C. Hoaglin 1993: modified z-score by the median absolute deviation
-FEWEST, MOST = 5, 100  # values of an arm in which an outlier can be told: among more, chance alone makes some
+from swaplib.analysis import significance as sig
 
 
-def cautions(results: Sequence[Result], *, test: str, alpha: float, simulated: bool) -> Iterator[Caution]:
-    """Yield what to consider before believing the results, line by line, then of the whole table."""
-    for one in results:
-        notes = _of_values(one) if simulated else _of_tests(one, test, alpha)
-        yield from (Caution(code, one.metric, one.arm, text) for code, text in notes)
-    if simulated:
-        text = (
-            "simulated runs, paired on common random numbers: no p, because more replications make anything "
-            "significant; the interval is Monte Carlo error alone, and only the range over uncertain parameters "
-            "supports a claim"
-        )
-        yield Caution("simulated", "", "", text)
-        return
-    tested = [one for one in results if one.p is not None and one.p_holm is not None]
-    if len(tested) > 1:
-        told = ", ".join(_p(one.p_holm) for one in tested[:6]) + (" ..." if len(tested) > 6 else "")
-        text = f"{len(tested)} tests: p adjusted for all of them (Holm) is {told}; a metric chosen afterwards needs this"
-        yield Caution("several", "", "", text)
-
-
-def _of_tests(one: Result, test: str, alpha: float) -> Iterator[tuple[str, str]]:
-    if one.p_smallest is None:
-        yield "one-run", "one run in an arm: its spread is unknown, so there is nothing to test"
-        return
-    if one.p_smallest > alpha and test != "welch":
-        yield (
-            "too-few",
-            f"{one.n_base}+{one.n_arm} runs can never be significant: the smallest possible p is {_p(one.p_smallest)}",
-        )
-    p = {"permutation": one.p_permutation, "Welch": one.p_welch, "rank test": one.p_rank}
-    if len({value <= alpha for value in p.values() if value is not None}) > 1:
-        told = ", ".join(f"{name} {_p(value)}" for name, value in p.items() if value is not None)
-        yield "fragile", f"fragile: tests disagree (p: {told}); {test} was named before looking"
-    if one.p is not None and one.p_holm is not None and one.p <= alpha < one.p_holm:
-        yield (
-            "holm",
-            f"p={_p(one.p)} alone is not significant among all tests of this table (Holm: {_p(one.p_holm)})",
-        )
-    if one.permutation_kind == "Monte Carlo":
-        yield "monte-carlo", f"permutation p from {one.splits:,} random splits (seeded), not from all"
-    elif one.permutation_kind == "normal":
-        yield "normal-limit", "permutation p by its normal limit: too many runs to try splits"
-    yield from _of_values(one)
-    if one.blocks == "order":
-        yield "blocks", "one arm ran wholly before the other: drift counts as effect; interleave the arms"
-    elif one.blocks == "rows":
-        yield (
-            "blocks",
-            "rows come in blocks of one arm: if runs were made so, drift counts as effect; interleave the arms",
-        )
-
-
-def _of_values(one: Result) -> Iterator[tuple[str, str]]:
-    arms = {one.base: one.values_base, one.arm: one.values_arm}
-    flat = [name for name, values in arms.items() if len(values) > 1 and len(set(values)) == 1]
+def cautions_of_line(
+    r: Any, base: str, values: tuple[sig.Floats, sig.Floats], test: str, alpha: float, paired: bool
+) -> Iterator[str]:
+    """Yield what a statistician would say of one line of a comparison."""
+    if min(r.n_base, r.n_arm) < 2:
+        yield "one run in an arm: its spread is unknown, so there is nothing to test"
+    if r.p_smallest > alpha and test != "welch":
+        n = f"{r.n_arm} pairs" if paired else f"{r.n_base}+{r.n_arm} runs"
+        yield f"{n} can never be significant: the smallest possible p is {told_p(r.p_smallest)}"
+    if r.fragile:
+        p = {"permutation": r.p_permutation, "Welch": r.p_welch, "rank test": r.p_rank}
+        told = ", ".join(f"{name} {told_p(one)}" for name, one in p.items() if not math.isnan(one))
+        yield f"fragile: tests disagree (p: {told}); {test} was named before looking"
+    if r.p <= alpha < r.p_holm:
+        told = f"p={told_p(r.p)} alone is not significant among all tests of this table"
+        yield f"{told} (Holm: {told_p(r.p_holm)})"
+    if r.permutation_kind == sig.DRAWN:
+        yield f"permutation p from {r.splits:,} random splits (seeded), not from all"
+    if r.permutation_kind == sig.NORMAL:
+        yield "permutation p by its normal limit: too many runs to try splits"
+    arms = dict(zip((base, r.arm), values, strict=True))
+    flat = [name for name, own in arms.items() if len(own) > 1 and np.ptp(own) == 0]
+    (narrow, _), (wide, wider) = sorted([(r.sd_base, base), (r.sd_arm, r.arm)])
     if flat:
-        yield "identical", f"all values of {' and of '.join(flat)} are identical: is the clock too coarse?"
-    elif one.sd_base and one.sd_arm and min(one.n_base, one.n_arm) > 2:
-        times = max(one.sd_base, one.sd_arm) / min(one.sd_base, one.sd_arm)
-        if times >= SPREAD:
-            wide = one.base if one.sd_base > one.sd_arm else one.arm
-            yield (
-                "unequal",
-                f"spread is unequal: the sd of {wide} is {times:.2g} times the other's; take p with care",
-            )
-    for name, values in arms.items():
-        far = _outliers(values)
+        yield f"all values of {' and of '.join(flat)} are identical: is the clock too coarse?"
+    elif min(r.n_base, r.n_arm) > 2 and wide >= 2 * narrow:  # four times the variance
+        times = f"{wide / narrow:.2g} times the other's"
+        yield f"spread is unequal: the sd of {wider} is {times}; take p with care"
+    for name, own in arms.items():  # B. Iglewicz and D. C. Hoaglin 1993: modified z-score
+        away = np.abs(own - np.median(own))
+        is_told = np.median(away) > 0 and 5 <= len(own) <= 100
+        far = [f"{one:.4g}" for one in own[0.6745 * away > 3.5 * np.median(away)]] if is_told else []
         if far:
-            told = ", ".join(f"{value:.4g}" for value in far[:3]) + (" ..." if len(far) > 3 else "")
-            yield "outlier", f"far from the rest of {name}: {told} (kept)"
-    both = one.values_base + one.values_arm
-    if not flat and len(set(both)) < len(both):
-        yield "ties", f"{len(both) - len(set(both))} of {len(both)} values repeat another: ranks are shared"
+            yield f"far from the rest of {name}: {', '.join(far[:3])}{' ...' * (len(far) > 3)} (kept)"
+    repeated = sum(map(len, values)) - len(np.unique(np.concatenate(values)))
+    if repeated and not flat:
+        yield f"{repeated} of {sum(map(len, values))} values repeat another: ranks are shared"
+    if r.blocks == "order":
+        yield "one arm ran wholly before the other: drift counts as effect; interleave the arms"
+    if r.blocks == "rows":
+        told = "rows come in blocks of one arm: if runs were made so, drift counts as effect"
+        yield f"{told}; interleave the arms"
 
 
-def _outliers(values: Sequence[float]) -> list[float]:
-    if not FEWEST <= len(values) <= MOST:
-        return []
-    numbers = np.asarray(values)
-    away = np.abs(numbers - np.median(numbers))
-    spread = float(np.median(away))
-    return [] if spread == 0 else [float(one) for one in numbers[0.6745 * away > OUTLIER * spread]]
+def cautions_of_all(holm: pd.Series, simulated: bool) -> Iterator[str]:
+    """Yield what a statistician would say of all lines together."""
+    if simulated:
+        yield (
+            "simulated runs, paired on common random numbers: no p, because more replications make anything "
+            "significant; the interval is Monte Carlo error alone, and only the range over uncertain "
+            "parameters supports a claim"
+        )
+    if len(holm) > 1:
+        told = ", ".join(map(told_p, holm[:6])) + " ..." * (len(holm) > 6)
+        tests = f"{len(holm)} tests: p adjusted for all of them (Holm) is {told}"
+        yield f"{tests}; a metric chosen afterwards needs this"
 
 
-def _p(p: float | None) -> str:
-    return "none" if p is None else "<0.001" if p < 0.0005 else f"{p:.3f}"
+def told_p(p: float, sign: str = "") -> str:
+    """Return a p to three decimals, after a sign where it is not too small for them."""
+    return "<0.001" if p < 0.0005 else f"{sign}{p:.3f}"

@@ -1,37 +1,157 @@
-"""Compare arms of runs with a base arm, metric by metric: is a change real, how great, what could have been seen."""
+"""Compare arms of runs with a base arm: is a change real, how great is it, and what speaks against it."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from swaplib.analysis import power as pw
 from swaplib.analysis import significance as sig
-from swaplib.analysis.cautions import cautions
-from swaplib.analysis.comparison import ALPHA, SHOWN, Comparison, Result
-from swaplib.analysis.samples import (
-    check_runs,
-    direction,
-    in_blocks,
-    is_simulated,
-    listed,
-    names_of,
-    numbers_of,
-    only,
-    pairs,
-    rows_by_metric,
-    single,
-    unit_of,
-)
+from swaplib.analysis.cautions import cautions_of_all, cautions_of_line, told_p
+from swaplib.analysis.samples import blocks, checked, listed, only, partners
+from swaplib.model.checks import one_of, printable
 
-__all__ = ["TESTS", "Comparison", "Result", "compare"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-TESTS = ("permutation", "welch", "rank")
-_SETTING = ("kernel", "machine", "swap_device")
+__all__ = ["TESTS", "Comparison", "compare"]
+
+TESTS = {"permutation": "permutation", "welch": "Welch's t", "rank": "ranks (Mann-Whitney)"}
+_OF_PAIRS = {"permutation": "sign flips", "welch": "Student's t of pairs", "rank": "signed ranks"}
+_UNITS = {"percent": "%", "kib": "KiB", "mib": "MiB", "gib": "GiB", "kb": "kB", "mb": "MB"}
+_UNITS |= {name: name for name in ("ns", "us", "ms", "s", "entries", "pages")}
+_COLUMNS = 80  # of a mail
+_KEPT = 1_000  # values of an arm, to be drawn
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms compared with a base arm; made by `swaplib.compare`.
+
+    table: what `df` returns. values: of base and arm by (metric, arm), at most 1,000 of each. base, test,
+    alpha, paired, simulated: how they were compared. heading: what the report begins with. cautions: metric,
+    arm and text of what to consider before believing a line; without metric and arm, before believing any.
+    """
+
+    table: pd.DataFrame
+    values: dict[tuple[str, str], tuple[sig.Floats, sig.Floats]]
+    base: str
+    test: str
+    alpha: float
+    paired: bool
+    simulated: bool
+    heading: Sequence[str]
+    cautions: Sequence[tuple[str, str, str]]
+
+    def df(self) -> pd.DataFrame:
+        """Return one row for each metric and arm; intervals are of 1 - alpha, NaN is what cannot be had.
+
+        Returns
+        -------
+        DataFrame
+            metric, unit, better, arm; n, mean, median and sd of both arms (``n_base``, ``n_arm`` ...);
+            difference (arm less base), ratio (arm over base) and change_percent of means, with _low and
+            _high; p of the test named before looking, p_holm (adjusted for all rows); p_permutation,
+            permutation_kind ("exact", "Monte Carlo", "normal") and splits; p_welch, t and df; p_rank;
+            hedges_g, g_low and g_high (in standard deviations); shift (Hodges and Lehmann's, in the unit);
+            p_smallest that so many runs can give; detectable (least true difference seen with 80 % power);
+            runs_needed (an arm, to see the observed one so); verdict (better, worse, ~, not tested,
+            simulated); fragile (the tests disagree).
+        """
+        return self.table.copy()
+
+    def text(self) -> str:
+        """Return plain text of at most 80 columns, ready for a mail, in the grammar of benchstat."""
+        lines = [*_wrapped(self.heading), ""]
+        cells = [[printable(cell) for cell in row] for row in self._cells()]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        if sum(widths) + 2 * 3 <= _COLUMNS:
+            lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+        else:  # a block for each line
+            for name, before, after, change in cells:
+                lines += _wrapped([name, f"  {before} -> {after}", f"  {change}"])
+        notes = _wrapped([f"[{number}] {note}" for number, note in enumerate(self.notes(), 1)], "    ")
+        return "\n".join([*lines, *[""] * bool(notes), *notes]) + "\n"
+
+    def markdown(self) -> str:
+        """Return the same as `text` as Markdown; nothing in a name acts as markup."""
+        lines = [f"- {_escaped(told)}" for told in self.heading] + [""]
+        rows = [f"| {' | '.join(map(_escaped, row))} |" for row in self._cells()]
+        lines += [rows[0], "|---|---|---|---|", *rows[1:], ""]
+        lines += [f"{number}. {_escaped(note)}" for number, note in enumerate(self.notes(), 1)]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def json(self) -> str:
+        """Return everything but the values as JSON; null is what cannot be had."""
+        told = {name: getattr(self, name) for name in ("base", "test", "alpha", "paired", "simulated")}
+        told |= {"heading": list(self.heading), "cautions": list(self.cautions)}
+        told["results"] = json.loads(self.table.to_json(orient="records", double_precision=15))
+        return json.dumps(told, allow_nan=False, indent=1)
+
+    def plot(self, metric: str | tuple[str, str] | None = None, kind: str = "estimation") -> Figure:
+        """Draw the first line, or that of a metric or (metric, arm).
+
+        `kind` is "estimation" (all values, and the difference with its interval before what chance alone
+        gives), "order" (values in order of rows: drift) or "power" (the chance of seeing a difference).
+        """
+        from swaplib.analysis.estimation import KINDS
+
+        one_of("kind", kind, KINDS)
+        wanted = (metric,) if isinstance(metric, str) else metric or next(iter(self.values))
+        found = [place for place, line in enumerate(self.values) if line[: len(wanted)] == wanted]
+        if len(found) != 1:
+            many = "more than one" if found else "no"
+            raise KeyError(f"{metric!r} is {many} result; there are {listed(self.values)}")
+        return KINDS[kind](self, self.table.iloc[found[0]])
+
+    def notes(self) -> list[str]:
+        """Return every caution's text once, those of single lines first."""
+        ordered = sorted(self.cautions, key=lambda caution: caution[0] == "")
+        return list(dict.fromkeys(text for *_, text in ordered))
+
+    def change(self, r: Any) -> str:
+        """Return a line's change: ``-20.4 % [-33, -8] (p=0.011 n=6+6)``, or ``~ (p=0.446 n=6+6)``.
+
+        In the metric's unit where a ratio has no meaning; without p where nothing is tested.
+        """
+        n = f"n={r.n_arm} pairs" if self.paired or self.simulated else f"n={r.n_base}+{r.n_arm}"
+        tested = f"({n})" if math.isnan(r.p) else f"(p{told_p(r.p, '=')} {n})"
+        if r.verdict == "~":
+            return f"~ {tested}"
+        size, limits = f"{signed(r.difference)} {r.unit}".rstrip(), [r.difference_low, r.difference_high]
+        told = ", ".join(map(signed, limits))
+        if not math.isnan(r.change_percent):
+            limits = [r.change_low_percent, r.change_high_percent]
+            size = f"{r.change_percent:+.{'1f' if abs(r.change_percent) < 999.95 else '3g'}} %"
+            told = _whole(r.change_percent, *limits)
+        return f"{size} [{told}] {tested}" if np.isfinite(limits).all() else f"{size} {tested}"
+
+    def _cells(self) -> list[list[str]]:
+        """Return what people read: metric, both means with their spread, change and numbers of notes."""
+        units, arms = set(self.table.unit), list(self.table.arm.unique())
+        unit = units.pop() if len(units) == 1 else ""
+        arm = arms[0] if len(arms) == 1 else "arm"
+        cells = [[in_unit("metric", unit), f"{self.base} (sd)", f"{arm} (sd)", "change"]]
+        texts = [text for metric, _, text in self.cautions if metric]
+        for r in _lines(self.table):
+            own = {text for *line, text in self.cautions if line == [r.metric, r.arm]}
+            marked = [text in own and texts.count(text) < max(2, len(self.table)) for text in self.notes()]
+            marks = ",".join(str(number) for number, is_own in enumerate(marked, 1) if is_own)
+            name = r.metric if unit else in_unit(r.metric, r.unit)
+            name += f", {r.arm}" * (len(arms) > 1)
+            cells.append([name, *_means(r), self.change(r) + (f" [{marks}]" if marks else "")])
+        return cells
+
+    __str__ = text
+    _repr_markdown_ = markdown
 
 
 def compare(
@@ -46,7 +166,7 @@ def compare(
     unit: str = "",
     by: str | Sequence[str] = (),
     test: str = "permutation",
-    alpha: float = ALPHA,
+    alpha: float = 0.05,
     limit: int = sig.EXACT_SPLITS,
     seed: int = 0,
     kernel: str = "",
@@ -59,242 +179,146 @@ def compare(
     Parameters
     ----------
     frame
-        One row a run and metric: the column `value`; `arm`; and where there are some, run (or replication), metric,
-        unit, better, simulated, order (when the run was made, among all arms), kernel, machine, swap_device. A frame
-        of `swaplib.sweep` is one: its arms are policies.
-    base
-        The arm that others are compared with.
-    value
-        The column of numbers. Without a column metric, its name less the unit is the metric's; without a column unit,
-        its ending is the unit (value_ms, foreground_ms).
-    better
-        "lower" or "higher", or a mapping from metric to one of them; a column better has precedence.
-    arm
-        The column of arms; None is "arm", or "policy" where there is none.
-    paired
-        Whether run i of every arm belongs together, such as the same boot or the same recorded input.
-    simulated
-        Whether the runs are replications of a simulator on common random numbers. They are compared in pairs and get
-        no p, because more replications can make anything significant. None is what a column simulated says, and
-        True for a sweep's frame.
-    unit
-        The unit where the frame tells none.
-    by
-        Further columns: every combination of their values is a metric of its own.
-    test
-        The test that decides, named before looking: "permutation", "welch" or "rank".
-    alpha
-        p above it is not significant.
-    limit
-        The most splits for an exact permutation p (see `swaplib.analysis.significance.permutation_test`).
-    seed
-        Of random splits beyond that.
+        One row a run and metric: the columns `value` and `arm`, and where there are some, run (or
+        replication), metric, unit, better, simulated, order (when the run was made, among all arms), kernel,
+        machine, swap_device. A frame of `swaplib.sweep` is one: its arms are policies.
+    base, arm, by
+        The arm that others are compared with; the column of arms (None: arm, else policy); further columns,
+        each combination of whose values is a metric of its own.
+    value, unit, better
+        The column of numbers, whose ending may be the unit (value_ms). Where the frame does not say: the
+        unit, and "lower" or "higher", or a mapping from metric to one of them.
+    paired, simulated
+        Whether run i of every arm belongs together, such as the same boot; whether runs are replications of a
+        simulator on common random numbers, which are pairs and get no p, because more of them make anything
+        significant. None is what a column simulated says, and True for a sweep's frame.
+    test, alpha
+        The test that decides, named before looking: permutation, welch or rank; p above alpha is not
+        significant.
+    limit, seed
+        The most splits for an exact permutation p; the seed of random splits beyond.
     kernel, machine, swap_device, command
-        What the report says of the setting, and the command that makes it again; the frame's columns of these names,
-        and this call, where nothing is given.
-
-    Returns
-    -------
-    Comparison
+        What the report says, where it is not what the frame's columns say and this call.
 
     Raises
     ------
     ValueError
-        If a column is missing, a number is none (the row is counted from 1, after the header), the base is not there or
-        alone, units are mixed within a metric, a run appears twice, or pairs are incomplete.
+        If a column is missing, a cell is none (its row is counted from 1, after the header), the base is not
+        there or alone, units are mixed within a metric, a run appears twice, or pairs are incomplete.
     """
-    if test not in TESTS:
-        raise ValueError(f"test is {test!r}; expected one of {', '.join(TESTS)}")
+    given: dict[str, Any] = {"value": value, "better": better, "arm": arm, "paired": paired}
+    given |= {"simulated": simulated, "unit": unit, "by": by, "test": test, "alpha": alpha}
+    usual = {name: parameter.default for name, parameter in signature(compare).parameters.items()}
+    told = [f"{name}={one!r}" for name, one in given.items() if one != usual[name]]
+    command = command or f"swaplib.compare(runs, {', '.join([f'{base=}', *told])})"
+    one_of("test", test, TESTS)
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; expected a probability between 0 and 1")
-    by = [by] if isinstance(by, str) else list(by)
     arm = arm or ("policy" if "arm" not in frame and "policy" in frame else "arm")
-    for column in (value, arm, *by):
-        if column not in frame:
-            raise ValueError(f"column '{column}' is missing; there are {listed(frame.columns)}")
-    if frame.empty:
-        raise ValueError("the frame has no rows; expected at least one run of two arms")
-    numbers = numbers_of(frame[value], value)
-    arms = names_of(frame[arm], arm)
-    others = [name for name in arms.categories if name != base]
-    if base not in arms.categories:
-        raise ValueError(f"no run has arm '{base}', which is the base; there are {listed(arms.categories)}")
-    if not others:
-        raise ValueError(f"all runs have arm '{base}'; expected at least one other arm to compare with it")
-    replicated = is_simulated(frame, simulated, arm)
-    groups = rows_by_metric(frame, by, value)
-    results: list[Result] = []
-    order = np.asarray(frame["order"]) if "order" in frame else None
-    runs = next((frame[name] for name in ("run", "replication") if name in frame), None)
-    for metric, rows in groups:
-        told = {
-            "metric": metric,
-            "unit": only(frame, "unit", rows, metric) or unit or unit_of(value),
-            "better": direction(only(frame, "better", rows, metric), better, metric),
-            "base": base,
-        }
-        if runs is not None:
-            check_runs(arms.codes[rows], runs, rows, arms.categories, metric)
-        of_base = rows[arms.codes[rows] == arms.categories.get_loc(base)]
-        if not len(of_base):
+    keys = ["metric"] * ("metric" in frame) + ([by] if isinstance(by, str) else list(by))
+    tidy = checked(frame, value, arm, keys, base)
+    if simulated is None:
+        is_sweep = arm == "policy" and "replication" in frame
+        simulated, *others = set(frame["simulated"].astype(bool)) if "simulated" in frame else [is_sweep]
+        if others:
+            raise ValueError("column 'simulated' mixes simulated and measured runs; compare them apart")
+    in_pairs = paired or simulated
+    suffix = value.rpartition("_")[2] if "_" in value else ""
+    plain = value.removesuffix(f"_{suffix}") if suffix in _UNITS else value
+    rows, values = [], {}
+    for key, group in tidy.groupby(keys, sort=False, observed=True) if keys else [((), tidy)]:
+        metric = ", ".join(map(str, key if "metric" in keys else (plain, *key)))
+        towards = better if isinstance(better, str) else better.get(metric, "")
+        towards = only(group, "better", metric) or towards
+        if towards not in ("lower", "higher"):
+            raise ValueError(f"better is {towards!r} for metric '{metric}'; expected 'lower' or 'higher'")
+        of_unit = only(group, "unit", metric) or unit or _UNITS.get(suffix, "")
+        of_base = group[group[arm] == base]
+        if of_base.empty:
             raise ValueError(f"metric '{metric}' has no run of arm '{base}', which is the base")
-        for name in others:
-            of_arm = rows[arms.codes[rows] == arms.categories.get_loc(name)]
-            if not len(of_arm):
-                continue  # an arm need not have every metric
-            first, second = of_base, of_arm
-            if paired or replicated:
-                first, second = pairs(first, second, runs, told["metric"], base, name)
-            blocks = None if paired or replicated else in_blocks(first, second, order)
-            results.append(
-                _result(
-                    numbers[first],
-                    numbers[second],
-                    arm=str(name),
-                    paired=paired or replicated,
-                    replicated=replicated,
-                    test=test,
-                    limit=limit,
-                    seed=seed,
-                    alpha=alpha,
-                    blocks=blocks,
-                    **told,
-                )
-            )
-    adjusted = sig.holm([math.nan if one.p is None else one.p for one in results])
-    results = [replace(one, p_holm=_none(p)) for one, p in zip(results, adjusted, strict=True)]
-    given = {"kernel": kernel, "machine": machine, "swap_device": swap_device}
-    setting = {name: given[name] or single(frame, name) for name in _SETTING if name != arm}
-    return Comparison(
-        results=tuple(results),
-        base=base,
-        paired=paired,
-        simulated=replicated,
-        test=test,
-        alpha=alpha,
-        setting={name: text for name, text in setting.items() if text},
-        command=command or _call(base, value, better, paired, simulated, test, by, arm, alpha),
-        cautions=tuple(cautions(results, test=test, alpha=alpha, simulated=replicated)),
+        for name, of_arm in group[group[arm] != base].groupby(arm, sort=False, observed=True):
+            drift = "" if in_pairs else blocks(of_base, of_arm)
+            partner = partners(of_base, of_arm, arm, metric) if in_pairs else of_arm
+            b, a = of_base[value].to_numpy(), partner[value].to_numpy()
+            row = sig.measures(b, a, in_pairs, "" if simulated else test, alpha, limit, seed)
+            told_of = {"metric": metric, "unit": of_unit, "better": towards, "arm": name, "blocks": drift}
+            rows.append(told_of | row)
+            values[metric, str(name)] = _kept(b), _kept(a)
+    table = sig.judged(pd.DataFrame(rows), test, alpha, simulated)
+    cautions: list[tuple[str, str, str]] = []
+    for r in _lines(table):
+        notes = cautions_of_line(r, base, values[r.metric, r.arm], test, alpha, in_pairs)
+        cautions += [(r.metric, r.arm, note) for note in notes]
+    cautions += [("", "", note) for note in cautions_of_all(table.p_holm.dropna(), simulated)]
+    setting = {"kernel": kernel, "machine": machine, "swap_device": swap_device}
+    heading = _heading(table, base, test, alpha, paired, simulated)
+    for name, text in setting.items():
+        of_frame = list(frame[name].dropna().unique()) if name in frame and name != arm else []
+        text = text or ", ".join(map(str, of_frame)) * (len(of_frame) <= 3)
+        heading[-1:-1] = [f"{name.removesuffix('_device')}: {text}"] if text else []
+    heading.append(f"$ {command}")
+    return Comparison(table, values, base, test, alpha, paired, simulated, heading, cautions)
+
+
+def _lines(table: pd.DataFrame) -> list[Any]:
+    return list(table.itertuples())
+
+
+def _kept(values: sig.Floats) -> sig.Floats:
+    return values[np.linspace(0, len(values) - 1, min(len(values), _KEPT)).round().astype(int)]
+
+
+def _heading(
+    table: pd.DataFrame, base: str, test: str, alpha: float, paired: bool, simulated: bool
+) -> list[str]:
+    """Return what was compared and how."""
+    runs = sorted({*table.n_base, *table.n_arm})
+    count = f"{runs[0]} to {runs[-1]}" if len(runs) > 1 else runs[0]
+    kind = "pairs on common random numbers" if simulated else "pairs of runs" if paired else "runs an arm"
+    lines = [f"{base} (base) against {', '.join(table.arm.unique())}: {count} {kind}"]
+    for better, rows in table.groupby("better", sort=False):
+        names = dict.fromkeys(map(in_unit, rows.metric, rows.unit))
+        lines.append(f"{better} is better: {', '.join(names)}")
+    decides = (
+        "" if simulated else f"; p by {(_OF_PAIRS if paired else TESTS)[test]}; ~ if Holm's p > {alpha:g}"
     )
+    return [*lines, f"change of means [{100 * (1 - alpha):g} % interval]{decides}"]
 
 
-def _result(
-    b: sig.Floats,
-    a: sig.Floats,
-    *,
-    paired: bool,
-    replicated: bool,
-    test: str,
-    limit: int,
-    seed: int,
-    alpha: float,
-    blocks: str | None,
-    **told: str,
-) -> Result:
-    """Compute one line of the table."""
-    n_b, n_a = len(b), len(a)
-    several = min(n_b, n_a) > 1
-    sd_b, sd_a = (float(x.std(ddof=1)) if len(x) > 1 else math.nan for x in (b, a))
-    confidence = 1 - alpha
-    mean = sig.welch(b, a, paired=paired, confidence=confidence)
-    ratio = sig.ratio_interval(b, a, paired=paired, confidence=confidence)
-    g = pw.hedges_g(b, a, paired=paired, confidence=confidence)
-    tests: dict[str, float] = dict.fromkeys(TESTS, math.nan)
-    kind, splits, rank_kind, least, detectable, needed = "", 0, "", math.nan, math.nan, math.nan
-    if several and not replicated:
-        permutation = sig.permutation_test(b, a, paired=paired, limit=limit, seed=seed)
-        ranks = sig.rank_test(b, a, paired=paired, limit=limit)
-        tests = {"permutation": permutation.p, "welch": mean.p, "rank": ranks.p}
-        kind, splits, rank_kind = permutation.kind, permutation.splits, ranks.kind
-        least = sig.smallest_p(n_b, n_a, paired=paired, limit=limit)
-        if paired:
-            spread = float((a - b).std(ddof=1))
-            detectable = pw.paired_detectable(spread, n_a, alpha=alpha)
-            needed = pw.paired_runs_needed(mean.difference, spread, alpha=alpha)
-        else:
-            detectable = pw.detectable_difference(sd_b, sd_a, n_b, n_a, alpha=alpha)
-            needed = pw.runs_needed(mean.difference, sd_b, sd_a, alpha=alpha)
-        while (
-            test != "welch"
-            and not math.isnan(needed)
-            and needed < 40
-            and _least(needed, paired, limit) > alpha
-        ):
-            needed += 1
-    return Result(
-        **told,
-        n_base=n_b,
-        n_arm=n_a,
-        mean_base=float(b.mean()),
-        mean_arm=float(a.mean()),
-        sd_base=_none(sd_b),
-        sd_arm=_none(sd_a),
-        median_base=float(np.median(b)),
-        median_arm=float(np.median(a)),
-        difference=mean.difference,
-        difference_low=_none(mean.low),
-        difference_high=_none(mean.high),
-        ratio=_none(ratio[0]),
-        ratio_low=_none(ratio[1]),
-        ratio_high=_none(ratio[2]),
-        p=_none(tests[test]),
-        p_holm=None,
-        p_permutation=_none(tests["permutation"]),
-        permutation_kind=kind,
-        splits=splits,
-        p_welch=_none(tests["welch"]),
-        t=_none(math.nan if replicated else mean.t),
-        df=_none(mean.df),
-        p_rank=_none(tests["rank"]),
-        rank_kind=rank_kind,
-        hedges_g=_none(g[0]),
-        g_low=_none(g[1]),
-        g_high=_none(g[2]),
-        shift=pw.hodges_lehmann(b, a, paired=paired),
-        p_smallest=_none(least),
-        detectable=_none(detectable),
-        runs_needed=_none(needed),
-        blocks=blocks or "",
-        values_base=_kept(b),
-        values_arm=_kept(a),
-    )
+def signed(number: float) -> str:
+    """Return a number with its sign and three significant figures."""
+    return f"{number:+.0f}" if abs(number) >= 99.95 else f"{number:+.3g}"
 
 
-def _least(runs: float, paired: bool, limit: int) -> float:
-    return sig.smallest_p(int(runs), int(runs), paired=paired, limit=limit)
+def in_unit(name: str, unit: str) -> str:
+    """Return a name with the unit that its numbers have, as an axis and a table say it."""
+    return f"{name} / {unit}" if unit else name
 
 
-def _kept(values: sig.Floats) -> tuple[float, ...]:
-    """Return the values to show, in order of rows: all, or `SHOWN` of them evenly spaced."""
-    if len(values) > SHOWN:
-        values = values[np.linspace(0, len(values) - 1, SHOWN).round().astype(int)]
-    return tuple(float(one) for one in values)
+def _means(r: Any) -> list[str]:
+    """Return both means with their standard deviations, to the same decimals."""
+    size = max(abs(r.mean_base), abs(r.mean_arm))
+    form = f".{max(0, 2 - math.floor(math.log10(size)))}f" if 1e-4 <= size < 1e9 else ".3g"
+    both = ((r.mean_base, r.sd_base), (r.mean_arm, r.sd_arm))
+    return [f"{mean:{form}}" + ("" if math.isnan(sd) else f" ({sd:{form}})") for mean, sd in both]
 
 
-def _call(
-    base: str,
-    value: str,
-    better: str | Mapping[str, str],
-    paired: bool,
-    simulated: bool | None,
-    test: str,
-    by: Sequence[str],
-    arm: str,
-    alpha: float,
-) -> str:
-    """Return the call that makes the comparison again, without what is as usual."""
-    told = [f"base={base!r}"]
-    told += [f"value={value!r}"] * (value != "value")
-    told += [f"better={better!r}"] * (better != "lower")
-    told += [f"arm={arm!r}"] * (arm not in ("arm", "policy"))
-    told += ["paired=True"] * paired
-    told += [f"simulated={simulated!r}"] * (simulated is not None)
-    told += [f"alpha={alpha!r}"] * (alpha != ALPHA)
-    told += [f"by={list(by)!r}"] * bool(by)
-    told += [f"test={test!r}"] * (test != "permutation")
-    return f"swaplib.compare(runs, {', '.join(told)})"
+def _whole(change: float, *limits: float) -> str:
+    """Return an interval in whole percent; finer where that would hide it, or falsely hold 0."""
+    for decimals in range(5):
+        low, high = (f"{limit:+.{decimals}f}" for limit in limits)
+        is_told = float(low) < change < float(high) and float(low) != 0 != float(high)
+        if is_told or limits[0] == limits[1]:
+            break
+    return f"{low}, {high}"
 
 
-def _none(number: float) -> float | None:
-    """Return a number that JSON can hold."""
-    return float(number) if math.isfinite(number) else None
+def _escaped(text: str) -> str:
+    """Return a text as Markdown that shows it: no markup, no HTML, no new column or line."""
+    shown = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", shown)
+
+
+def _wrapped(texts: Sequence[str], indent: str = "  ") -> list[str]:
+    wrap = textwrap.TextWrapper(_COLUMNS, subsequent_indent=indent, break_on_hyphens=False).wrap
+    return [line for text in texts for line in wrap(printable(text))]

@@ -1,169 +1,79 @@
-"""The samples in a tidy frame: rows by metric and arm, checked, each error with its row and column."""
+"""The samples in a tidy frame: numbers and arms checked, each error with its row and column."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Rows = npt.NDArray[np.intp]
-
-_UNITS = {
-    "ns": "ns",
-    "us": "us",
-    "ms": "ms",
-    "s": "s",
-    "percent": "%",
-    "kib": "KiB",
-    "mib": "MiB",
-    "gib": "GiB",
-}
-_UNITS |= {"kb": "kB", "mb": "MB", "entries": "entries", "pages": "pages"}
+_GREATEST = 1e150  # the square of a value must be a number, too
 
 
-def numbers_of(column: pd.Series, name: str) -> npt.NDArray[np.float64]:
-    """Return a column as finite numbers."""
-    try:
-        numbers = column.to_numpy(dtype=float, na_value=math.nan)
-    except (ValueError, TypeError):
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=math.nan)
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if len(bad):
-        raise ValueError(
-            f"row {bad[0] + 1}: column '{name}' is {_shown(column.iloc[bad[0]])}; expected a finite number"
-        )
-    return numbers
-
-
-def _shown(value: Any) -> str:
-    return str(value) if isinstance(value, float) else repr(value)
-
-
-def names_of(column: pd.Series, name: str) -> pd.Categorical[Any]:
-    """Return names as categories in order of appearance."""
-    codes, names = pd.factorize(column)
-    if (codes < 0).any():
-        raise ValueError(f"row {int(np.argmin(codes)) + 1}: column '{name}' is empty; expected a name")
-    return pd.Categorical.from_codes(codes, pd.Index([str(one) for one in names]))
-
-
-def rows_by_metric(frame: pd.DataFrame, by: Sequence[str], value: str) -> list[tuple[str, Rows]]:
-    """Return each metric's name and its rows, in order of appearance."""
-    plain = value.removesuffix("_" + _suffix(value)) if _suffix(value) else value
-    keys = (["metric"] if "metric" in frame else []) + list(by)
-    if not keys:
-        return [(plain, np.arange(len(frame)))]
-    labels = [names_of(frame[key], key) for key in keys]
-    codes = np.zeros(len(frame), dtype=np.int64)
-    for label in labels:
-        codes = codes * len(label.categories) + label.codes
-    codes = pd.factorize(codes)[0]
-    ordered = np.argsort(codes, kind="stable")
-    rows = np.split(ordered, np.cumsum(np.bincount(codes))[:-1])
-    named = []
-    for own in rows:
-        told = [str(label[own[0]]) for label in labels]
-        first = told.pop(0) if "metric" in frame else plain
-        named.append((", ".join([first, *told]), own))
-    return named
-
-
-def only(frame: pd.DataFrame, column: str, rows: Rows, metric: str) -> str:
-    """Return the one text of a metric's rows in a column, or nothing."""
-    if column not in frame:
-        return ""
-    found = frame[column].iloc[rows].dropna().unique()
-    if len(found) > 1:
-        raise ValueError(
-            f"metric '{metric}' mixes in column '{column}' {listed(found)}; expected one for all its runs"
-        )
-    return str(found[0]) if len(found) else ""
-
-
-def direction(told: str, better: str | Mapping[str, str], metric: str) -> str:
-    """Return "lower" or "higher" for a metric: what its rows say, else what the caller says."""
-    word = told or (better if isinstance(better, str) else better.get(metric, ""))
-    if word not in ("lower", "higher"):
-        raise ValueError(f"better is {word!r} for metric '{metric}'; expected 'lower' or 'higher'")
-    return word
-
-
-def is_simulated(frame: pd.DataFrame, simulated: bool | None, arm: str) -> bool:
-    """Return whether runs are replications of a simulator, by the caller, the column simulated or a sweep's columns."""
-    if simulated is not None:
-        return simulated
-    if "simulated" in frame:
-        found = frame["simulated"].astype(bool).unique()
-        if len(found) > 1:
-            raise ValueError("column 'simulated' mixes simulated and measured runs; compare them apart")
-        return bool(found[0])
-    return arm == "policy" and "replication" in frame
-
-
-def check_runs(
-    codes: npt.NDArray[Any], runs: pd.Series, rows: Rows, arms: Iterable[Any], metric: str
-) -> None:
-    """Refuse a run that appears twice in an arm of a metric."""
-    labels = pd.factorize(runs.iloc[rows])[0].astype(np.int64)
-    keys = codes.astype(np.int64) * (int(labels.max()) + 2) + labels
-    twice = pd.Series(keys).duplicated().to_numpy() & (labels >= 0)
+def checked(frame: pd.DataFrame, value: str, arm: str, keys: list[str], base: str) -> pd.DataFrame:
+    """Return the frame with numbers as numbers and arms as texts, or say which cell is none."""
+    for column in (value, arm, *keys):
+        if column not in frame:
+            raise ValueError(f"column '{column}' is missing; there are {listed(frame)}")
+    if frame.empty:
+        raise ValueError("the frame has no rows; expected at least one run of two arms")
+    tidy = frame.reset_index(drop=True)
+    tidy[value] = pd.to_numeric(frame[value], errors="coerce").to_numpy(float, na_value=math.nan)
+    rules = [(value, tidy[value].abs() < _GREATEST, "a finite number")]
+    rules += [(name, frame[name].notna(), "a name") for name in (arm, *keys)]
+    for column, fine, expected in rules:
+        if not fine.all():
+            place = int((~fine).to_numpy().argmax())
+            cell = frame[column].iloc[place]
+            told = "empty" if expected == "a name" else str(cell) if isinstance(cell, float) else repr(cell)
+            raise ValueError(f"row {place + 1}: column '{column}' is {told}; expected {expected}")
+    tidy[arm] = pd.Categorical(tidy[arm].astype(str))
+    arms = list(tidy[arm].unique())
+    if base not in arms:
+        raise ValueError(f"no run has arm '{base}', which is the base; there are {listed(arms)}")
+    if len(arms) < 2:
+        raise ValueError(f"all runs have arm '{base}'; expected at least one other arm to compare with it")
+    run = [name for name in ("run", "replication") if name in tidy][:1]
+    twice = tidy.duplicated([*keys, arm, *run]) & bool(run)
     if twice.any():
-        at = int(np.argmax(twice))
-        raise ValueError(
-            f"row {rows[at] + 1}: run {runs.iloc[rows[at]]} of arm '{list(arms)[codes[at]]}' appears twice for metric "
-            f"'{metric}'; expected one value a run (tell settings apart with by=...)"
-        )
+        place = int(twice.to_numpy().argmax())
+        at = tidy.iloc[place]
+        metric = ", ".join(map(str, at[keys]))
+        told = f"row {place + 1}: run {at[run[0]]} of arm '{at[arm]}' appears twice for metric '{metric}'"
+        raise ValueError(f"{told}; expected one value a run (tell settings apart with by=...)")
+    return tidy
 
 
-def pairs(
-    first: Rows, second: Rows, runs: pd.Series | None, metric: str, base: str, arm: str
-) -> tuple[Rows, Rows]:
-    """Return the rows of both arms in the order of the base's runs."""
-    if runs is None:
-        if len(first) != len(second):
-            raise ValueError(
-                f"metric '{metric}': {len(first)} runs of '{base}' and {len(second)} of '{arm}' are no pairs; "
-                "expected as many, or a column run that tells which belong together"
-            )
-        return first, second
-    left, right = pd.Index(runs.iloc[first]), pd.Index(runs.iloc[second])
-    alone = left.symmetric_difference(right)
-    if len(alone):
-        raise ValueError(
-            f"metric '{metric}': run {alone[0]} is not in both '{base}' and '{arm}'; expected pairs"
-        )
-    return first, second[right.get_indexer(left)]
+def only(group: pd.DataFrame, column: str, metric: str) -> str:
+    """Return the one text of a metric in a column, or nothing."""
+    found = list(group[column].dropna().unique()) if column in group else []
+    if len(found) > 1:
+        told = f"metric '{metric}' mixes in column '{column}' {listed(found)}"
+        raise ValueError(f"{told}; expected one for all its runs")
+    return str(found[0]) if found else ""
 
 
-def in_blocks(first: Rows, second: Rows, order: npt.NDArray[Any] | None) -> str | None:
-    """Say how it is known that one arm's runs all came before the other's: "order", "rows", or None if they did not."""
-    left, right = (first, second) if order is None else (order[first], order[second])
-    if min(len(left), len(right)) < 2 or (left.min() <= right.max() and right.min() <= left.max()):
-        return None
-    return "rows" if order is None else "order"
+def partners(of_base: pd.DataFrame, of_arm: pd.DataFrame, arm: str, metric: str) -> pd.DataFrame:
+    """Return the rows of an arm in the order of the base's runs."""
+    run = next((name for name in ("run", "replication") if name in of_arm), "")
+    both = f"'{of_base[arm].iloc[0]}' and '{of_arm[arm].iloc[0]}'"
+    if not run and len(of_base) != len(of_arm):
+        told = f"metric '{metric}': {len(of_base)} and {len(of_arm)} runs of {both} are no pairs"
+        raise ValueError(f"{told}; expected as many, or a column run that tells which belong together")
+    alone = sorted(set(of_base[run]) ^ set(of_arm[run])) if run else []
+    if alone:
+        raise ValueError(f"metric '{metric}': run {alone[0]} is not in both {both}; expected pairs")
+    return of_arm.set_index(run).loc[of_base[run]] if run else of_arm
 
 
-def single(frame: pd.DataFrame, column: str) -> str:
-    """Return the one to three texts of a column as one, or nothing."""
-    found: Iterable[Any] = frame[column].dropna().unique() if column in frame else ()
-    return ", ".join(str(one) for one in found) if 1 <= len(list(found)) <= 3 else ""
+def blocks(of_base: pd.DataFrame, of_arm: pd.DataFrame) -> str:
+    """Say what tells that one arm ran wholly before the other: "order", "rows", or "" if it did not."""
+    left, right = (rows.get("order", rows.index) for rows in (of_base, of_arm))
+    is_apart = min(len(left), len(right)) > 1 and (left.min() > right.max() or right.min() > left.max())
+    return ("order" if "order" in of_base else "rows") if is_apart else ""
 
 
-def _suffix(value: str) -> str:
-    last = value.rsplit("_", 1)[-1]
-    return last if "_" in value and last in _UNITS else ""
-
-
-def unit_of(value: str) -> str:
-    """Return the unit that a column's name ends with."""
-    return _UNITS.get(_suffix(value), "")
-
-
-def listed(names: Iterable[Any]) -> str:
+def listed(names: Iterable[object]) -> str:
     """Return names for an error, the first eight."""
-    told = [f"'{name}'" for name in names]
+    told = [str(name) if isinstance(name, tuple) else f"'{name}'" for name in names]
     return ", ".join(told[:8]) + (f" and {len(told) - 8} more" if len(told) > 8 else "")

@@ -1,0 +1,106 @@
+"""Evidence from wherever it is: a table of data/, a CSV, a log, snapshots, or this machine itself."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from swaplib.analysis.cells import METRICS, with_splits
+from swaplib.analysis.machine_file import generation_of
+from swaplib.evidence.android import read_lmkd
+from swaplib.evidence.data import datasets, load
+from swaplib.evidence.measurements import NEEDED, read_measurements
+from swaplib.evidence.oom import read_oom
+from swaplib.evidence.probe import probe
+from swaplib.evidence.status import read_status
+from swaplib.model.checks import printable
+
+ACCEPTED = (
+    "a table of data/ (as measured/exit_storm_6.18_2cpu, mail/process_memory_v1), the path of a CSV as "
+    "`swaplib probe` writes it, of a logcat with lmkd's kills, of a dmesg or journal with the OOM killer's, "
+    "or of /proc/PID/status snapshots (a file, a folder, a pattern), or 'probe' to measure here"
+)
+LOGS = (("kills", read_lmkd), ("kills", read_oom), ("snapshots", read_status))
+
+
+def read_source(source: str | Path, kernel: str = "") -> pd.DataFrame:
+    """Read measured storms, kills or snapshots; a file's content decides which, not its name.
+
+    Parameters
+    ----------
+    source
+        A table of data/ by name, a path, or ``probe``: measure this machine as `swaplib.probe` does.
+    kernel
+        Of measurements from kernels of several generations: the one to take.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `swaplib.read_measurements`, `swaplib.read_lmkd`, `swaplib.read_oom` or `swaplib.read_status`.
+        ``attrs["kind"]`` is storms, kills or snapshots; ``attrs["notes"]`` says what was left out.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Neither a table nor a file, or nothing in it that can be read; the message lists what is accepted.
+    """
+    text, path = str(source), Path(source)
+    if text == "probe":
+        with tempfile.TemporaryDirectory() as folder:
+            probe(out=Path(folder) / "probe.csv")
+            kind, frame = "storms", read_measurements(Path(folder) / "probe.csv")
+    elif text in set(datasets().name):
+        kind, frame = _table(text)
+    elif path.is_file() and _is_table(path):
+        kind, frame = "storms", read_measurements(path)
+    elif path.exists() or any(mark in text for mark in "*?["):
+        kind, frame = _log(path)
+    else:
+        none = f"there is no file and no table of data/ {printable(text)!r}"
+        raise FileNotFoundError(f"{none}; expected {ACCEPTED}")
+    if kernel and kind == "storms":
+        own = frame.kernel.astype(str).map(generation_of) == kernel
+        frame = frame[own].reset_index(drop=True) if own.any() else frame
+    frame.attrs = {"notes": [], **frame.attrs, "kind": kind}
+    return frame
+
+
+def _table(name: str) -> tuple[str, pd.DataFrame]:
+    """Return the kind and the rows of a table of data/."""
+    if name.startswith("measured/exit_storm"):
+        return "storms", with_splits(name.removeprefix("measured/"))
+    frame = load(name)
+    if "vmswap_kib" in frame:
+        return "snapshots", frame
+    raise ValueError(f"the table {name} holds no storm, kill or snapshot; expected {ACCEPTED}")
+
+
+def _is_table(path: Path) -> bool:
+    """Tell by its first line whether a file has columns of measured storms, if not all."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    heading = head.partition(b"\n")[0].decode("utf-8", "replace").lower().replace('"', "")
+    columns = {name.strip() for name in re.split("[,;\t]", heading)}
+    telling = {*NEEDED, "swap_frac", *(column for column, _ in METRICS.values())}
+    return head.startswith(b"PAR1") or len(columns & telling) >= 2
+
+
+def _log(path: Path) -> tuple[str, pd.DataFrame]:
+    """Return kind and rows of the reader that finds most victims of known size, or most rows."""
+    found = []
+    for kind, read in LOGS if path.is_file() else LOGS[-1:]:
+        try:
+            frame = read(path)
+        except ValueError:
+            continue  # not of this reader's kind
+        victims = frame[frame.killed] if "killed" in frame else frame
+        sized = victims.filter(["swap_kib", "vmswap_kib"]).notna().to_numpy().sum()
+        found.append((sized, len(frame), kind, frame))
+    *_, rows, kind, frame = max(found, key=lambda one: one[:2], default=(0, 0, "", pd.DataFrame()))
+    if not rows:
+        none = f"{printable(str(path))} holds no storm, kill or snapshot that can be read"
+        raise ValueError(f"{none}; expected {ACCEPTED}")
+    return kind, frame
