@@ -1,4 +1,4 @@
-"""What every test shares: one BLAS thread, no display, repeatable examples, capabilities that may not be missing."""
+"""What every test shares: one BLAS thread, no display, repeatable examples, and what may not be missing."""
 
 import os
 

@@ -1,8 +1,10 @@
 """One small run of every policy, on a machine and a kernel that no fit changes, as JSON.
 
-The stored answers are tests/golden/runs.json. When the engine is changed on purpose, look at what moved and accept it:
+The stored answers are tests/golden/runs.json. When the engine is changed on purpose, look at what moved and
+accept it:
 
-    python -m tests.golden_runs > new.json && diff new.json tests/golden/runs.json; mv new.json tests/golden/runs.json
+    python -m tests.golden_runs > new.json && diff new.json tests/golden/runs.json
+    mv new.json tests/golden/runs.json
 """
 
 import hashlib
@@ -87,7 +89,7 @@ STORM = Storm(
 
 
 def golden_runs(seed: int = 0) -> dict[str, dict[str, int | str | None]]:
-    """Return by policy the summary in whole nanoseconds and entries, and a digest of all that happened when."""
+    """Return by policy the summary in whole nanoseconds and entries, and a digest of what happened when."""
     answers = {}
     for name in swaplib.policies().name:
         outcome = swaplib.simulate(MACHINE, KERNEL, STORM, swaplib.policy(name), seed)

@@ -1,7 +1,7 @@
-"""The reduced model in SimPy: processes that exit on CPUs of their own, one device lock, one kworker on its own CPU.
+"""The reduced model in SimPy: processes that exit on CPUs of their own, one lock, one kworker on its own CPU.
 
-Written from the description of the model, without code of the engine: generators instead of a state machine, SimPy's
-event queue, own arithmetic. It frees entries one by one, under `sync` or under the patch's gather (`threshold`).
+Written from the description of the model, without code of the engine: generators instead of a state machine,
+SimPy's event queue, own arithmetic. It frees entries one by one, under `sync` or under the patch's gather.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from dataclasses import dataclass, field
 import simpy
 
 PTES = 512  # entries of a page table
-BUNDLE, PAGE, PAGES = (
-    7,
-    509,
-    19,
-)  # single entries in a gather's bundle, in a batch page, batch pages of a work
+BUNDLE, PAGE, PAGES = 7, 509, 19  # single entries in a bundle and in a batch page; batch pages of a work
 WORK = BUNDLE + PAGES * PAGE  # 9678
 
 
@@ -38,7 +34,7 @@ class Costs:
 
 @dataclass
 class Times:
-    """When each process had exited and had its last entry freed, what the lock saw, how many events SimPy handled."""
+    """When each process had exited and had its last entry freed, what the lock saw, and SimPy's events."""
 
     exit_ns: list[int]
     freed_ns: list[int]

@@ -85,4 +85,5 @@ def write_notebook(path: Path, cells: list[tuple[str, str]]) -> None:
         if tag:
             cell.metadata["tags"] = [tag]
         notebook.cells.append(cell)
+    path.parent.mkdir(exist_ok=True)
     nbformat.write(notebook, path)

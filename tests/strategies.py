@@ -15,7 +15,7 @@ LIMIT_NS = 200 * MS  # far beyond the end of any storm drawn here
 
 # A machine on which nothing but what a test names takes time or is short.
 QUIET = {
-    **{name: low for name, _, low, _ in NUMBERS},
+    **{name: low for name, _, low, *_ in NUMBERS},
     "cpu_cost_permille": 1000,
     "memory_cost_permille": 1000,
     "core_entry_permille": 1000,
@@ -64,42 +64,55 @@ def lock_kernel(inside_ps, outside_ps=0, *, walk_ps=1000, lock=Lock.DEVICE, **ch
 
 
 @st.composite
-def machines(draw):
-    cpus = draw(st.integers(1, 6))
-    nodes = draw(st.integers(1, min(3, cpus)))
-    node = tuple(cpu * nodes // cpus for cpu in range(cpus))
-    pods_a_node = draw(st.booleans())
-    capacity = tuple(draw(st.lists(st.sampled_from((1024, 700, 280)), min_size=cpus, max_size=cpus)))
+def machines(draw, most_cpus=6):
+    """Machines whose nodes, pods and capacities are independent of each other, often without any cost."""
+    few = st.integers(1, 6)
+    cpus = draw(st.one_of(few, st.sampled_from((17, 130, most_cpus))) if most_cpus > 6 else few)
+    shuffle = draw(st.booleans())
+    node, pod = (_parts(draw, cpus, shuffle) for _ in range(2))
+    capacity = draw(st.lists(st.sampled_from((1024, 700, 280, 2)), min_size=3, max_size=3))
     short = draw(st.booleans())  # so little memory that GFP_ATOMIC fails and the foreground reclaims
+    free = draw(st.booleans())  # nothing costs anything
     numbers = {
         "cpu_cost_permille": draw(st.sampled_from((700, 1000, 3000))),
         "memory_cost_permille": draw(st.sampled_from((0, 1000, 1500))),
         "core_entry_permille": draw(st.sampled_from((1000, 2500))),
         "remote_memory_permille": draw(st.sampled_from((1000, 1600))),
-        "transfer_local_ns": draw(st.sampled_from((0, 50))),
-        "transfer_remote_ns": draw(st.sampled_from((0, 150))),
-        "waiter_ns": draw(st.sampled_from((0, 4))),
         "slice_ns": draw(st.sampled_from((20_000, 3 * MS))),
-        "tick_ns": 0,
-        "switch_ns": draw(st.sampled_from((0, 1500))),
-        "wake_ns": draw(st.sampled_from((0, 5000))),
-        "prelude_ns": draw(st.sampled_from((0, 30_000))),
-        "postlude_ns": draw(st.sampled_from((0, 20_000))),
+        "tick_ns": draw(st.sampled_from((0, 4 * MS))),
         "warm_entries": draw(st.sampled_from((0, 1000))),
-        "gather_record_ps": 15_000,
-        "gather_page_ns": 300,
-        "queue_work_ns": draw(st.sampled_from((0, 500))),
-        "work_ns": draw(st.sampled_from((0, 300))),
-        "sort_ps": 2500,
-        "fault_ns": draw(st.sampled_from((0, 700))),
-        "memory_pages": 1 << 20,
+        "memory_pages": 1 << 24,
         "free_pages": draw(st.integers(0, 400)) if short else 1 << 18,
         "watermark_pages": draw(st.sampled_from((20, 500, 2500))),
         "zram_ratio_permille": draw(st.sampled_from((1000, 2800, 4000))),
         "swap_slots": 80_000,
     }
-    pod = tuple(range(cpus)) if pods_a_node else node
-    return Machine("random", "", capacity, node, pod, draw(st.sampled_from(("full", "voluntary"))), numbers)
+    times = {
+        "transfer_local_ns": 50,
+        "transfer_remote_ns": 150,
+        "waiter_ns": 4,
+        "switch_ns": 1500,
+        "wake_ns": 5000,
+        "prelude_ns": 30_000,
+        "postlude_ns": 20_000,
+        "gather_record_ps": 15_000,
+        "gather_page_ns": 300,
+        "queue_work_ns": 500,
+        "work_ns": 300,
+        "sort_ps": 2500,
+        "fault_ns": 700,
+    }
+    for name, time in times.items():
+        numbers[name] = 0 if free else draw(st.sampled_from((0, time)))
+    preemption = draw(st.sampled_from(("full", "voluntary")))
+    capacities = tuple(capacity[cpu % 3] for cpu in range(cpus))
+    return Machine("random", "", capacities, node, pod, preemption, numbers)
+
+
+def _parts(draw, cpus, shuffle):
+    """Which of some nodes or pods each CPU belongs to, in blocks or by turns."""
+    parts = draw(st.integers(1, min(3, cpus)))
+    return tuple(cpu % parts if shuffle else cpu * parts // cpus for cpu in range(cpus))
 
 
 def costs():
@@ -174,7 +187,7 @@ def storms(draw):
     size = st.one_of(st.integers(0, 40), st.integers(0, 1500), st.just(11_000))
     background = st.builds(
         Background,
-        threads=st.integers(1, 3),
+        threads=st.sampled_from((1, 2, 3, 64)),
         burst_ns=st.sampled_from((3_000, 200_000)),
         period_ns=st.sampled_from((500_000, 2 * MS)),
         nice=st.sampled_from((-10, 0, 10)),
@@ -219,10 +232,10 @@ def policies(draw, kernel):
                 "swap_entries_min": st.sampled_from((0, 32, 500)),
                 "grouping": st.sampled_from(("kernel", "entry", "run", "cluster")),
                 "workers": st.sampled_from(("workqueue", "per_exiting", "per_node", "per_cpu")),
-                "max_active": st.sampled_from((1, 2, 4)),
+                "max_active": st.sampled_from((1, 2, 4, 512)),
                 "exiting_per_worker": st.integers(1, 3),
                 "worker_nice": st.sampled_from((-20, 0, 19)),
-                "reapers": st.integers(0, 2),
+                "reapers": st.sampled_from((0, 1, 2, 64)),
                 "present_first": st.booleans(),
                 "dying_only": st.booleans(),
                 "minimum_is_reread": st.booleans(),
@@ -238,9 +251,9 @@ def policies(draw, kernel):
 
 
 @st.composite
-def runs(draw):
+def runs(draw, most_cpus=6):
     """Arguments of `swaplib.simulate` that fit together."""
-    machine, kernel, storm = draw(machines()), draw(kernels()), draw(storms())
+    machine, kernel, storm = draw(machines(most_cpus)), draw(kernels()), draw(storms())
     if draw(st.booleans()):  # swap is nearly full
         most = storm.processes * max(storm.swap_entries)
         storm = storm.but(swap_used_entries=machine["swap_slots"] - most - draw(st.integers(0, 300)))

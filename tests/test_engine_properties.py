@@ -1,4 +1,4 @@
-"""What is true of every run: entries, memory, slots and CPU time are conserved, and nothing is left behind."""
+"""What is true of every run: entries, memory, slots and CPU time are conserved, and nothing is left."""
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +19,7 @@ def test_every_entry_is_freed_once_or_stranded(run):
     assert (freed <= processes.swap_entries).all()
     if not outcome.timed_out:
         held = np.zeros(len(processes), np.int64)
-        for process, entries in stranded_parts(outcome):
+        for process, entries in stranded_portions(outcome):
             held[process] += entries
         assert (freed + held == processes.swap_entries).all()
         assert outcome.summary().stranded == held.sum()
@@ -29,18 +29,18 @@ def test_every_entry_is_freed_once_or_stranded(run):
 @given(runs())
 def test_the_time_of_every_cpu_adds_up_to_the_duration(run):
     outcome = swaplib.simulate(**run)
-    assert (outcome.world.time.sum(axis=1) == outcome.world.system[0].now).all()
-    assert (outcome.world.time >= 0).all()
+    assert (outcome.world.cpu.time.sum(axis=1) == outcome.world.system[0].now).all()
+    assert (outcome.world.cpu.time >= 0).all()
 
 
 @many
 @given(runs())
 def test_the_trace_tells_the_same_times_as_the_counters(run):
     outcome = swaplib.simulate(**run)
-    times = np.zeros_like(outcome.world.time)
+    times = np.zeros_like(outcome.world.cpu.time)
     cpu, start, end, category, task = outcome.trace.T
     np.add.at(times, (cpu, category), end - start)
-    assert (times == outcome.world.time).all()
+    assert (times == outcome.world.cpu.time).all()
     busy = np.flatnonzero(task >= 0)  # a task is on one CPU at a time
     for one in np.unique(task[busy]):
         mine = outcome.trace[task == one]
@@ -59,18 +59,21 @@ def test_a_finished_run_leaves_no_lock_held_and_no_counter_up(run):
     if not finished.any() or not (world.task.program >= 0).any():  # else a background task is cut off
         assert (world.lock.owner == -1).all()
     assert (world.lock.waiters == 0).all()
-    assert int(system.exiting) == 0
-    assert int(world.shared[0]) == 0
-    assert [int(world.shared[3]), int(world.shared[4])] == [0, 0]  # gathers and batch pages still allocated
-    assert int(system.queued) == 0
-    assert int(system.in_work) == 0
+    assert int(world.counter[0].exiting) == 0
+    assert int(world.shared[0].exiting) == 0
+    assert [int(world.shared[0].gathers_alive), int(world.shared[0].pages_alive)] == [
+        0,
+        0,
+    ]  # gathers and batch pages still allocated
+    assert int(world.counter[0].queued_entries) == 0
+    assert int(world.counter[0].working_entries) == 0
     assert int(system.works_pending) == 0
-    in_list = int(world.bag[0].entries)
-    in_pages = sum(int(world.bag[bag].entries) for bag in world.cpu.objects)
-    assert int(system.gathered) == in_list
-    assert int(system.deferred) == in_pages
-    assert (world.process.kept == 0).all()
-    assert (world.process.unflushed_present == 0).all()
+    in_list = int(world.store[0].entries)
+    in_pages = int(world.store.entries[world.cpu.page].sum())
+    assert int(world.counter[0].gathered_entries) == in_list
+    assert int(world.counter[0].deferred_entries) == in_pages
+    assert (world.process.batch_entries == 0).all()
+    assert (world.process.unflushed_present_pages == 0).all()
 
 
 @many
@@ -82,16 +85,21 @@ def test_slots_and_pages_are_conserved(run):
     world, system = outcome.world, outcome.world.system[0]
     p = world.process[: len(outcome.df_processes())]
     machine, storm = run["machine"], run["storm"]
-    freed = int(p.freed.sum())
-    in_pages = sum(int(world.bag[bag].entries) for bag in world.cpu.objects)  # their slots are free already
-    slots = machine["swap_slots"] - storm.swap_used_entries - int(p.entries.sum()) + freed + in_pages
-    assert int(system.free_slots) == slots - int(system.reclaimed)
+    freed = int(p.freed_entries.sum())
+    in_pages = int(world.store.entries[world.cpu.page].sum())  # their slots are free already
+    slots = machine["swap_slots"] - storm.swap_used_entries - int(p.swap_entries.sum()) + freed + in_pages
+    assert int(world.counter[0].free_slots) == slots - int(system.reclaimed)
     gained = int(system.reclaimed) // 32 * (32 * int(system.reclaim_gain_permille) // 1000)
     touched = sum(phase.pages for phase in storm.foreground)
-    pages = machine["free_pages"] + int(p.present.sum()) + int(p.zram_back.sum()) + gained - touched
-    assert int(system.free_pages) == pages
-    assert (p.present_back == p.present).all()
-    assert (p.zram_back[p.freed == p.entries] == p.zram_pages[p.freed == p.entries]).all()
+    pages = (
+        machine["free_pages"] + int(p.present_pages.sum()) + int(p.zram_pages_back.sum()) + gained - touched
+    )
+    assert int(world.counter[0].free_pages) == pages
+    assert (p.present_pages_back == p.present_pages).all()
+    assert (
+        p.zram_pages_back[p.freed_entries == p.swap_entries]
+        == p.zram_pages[p.freed_entries == p.swap_entries]
+    ).all()
 
 
 @many
@@ -120,15 +128,15 @@ def test_every_process_dies_in_the_order_of_its_life(run):
         == ((p.entries_sync + p.entries_async + p.entries_reaped == p.swap_entries) & (p.swap_entries > 0))
     ).all()
     by_itself = (p.entries_async == 0) & (p.entries_reaped == 0) & p.swap_freed_ms.notna()
-    if outcome.world.system[0].cache_entries == 0:
+    if run["kernel"].slot_cache_entries == 0:
         assert (p.swap_freed_ms[by_itself] <= p.exited_ms[by_itself]).all()
 
 
-def stranded_parts(outcome):
+def stranded_portions(outcome):
     """(process, entries) of everything that stays in the list, the slot caches and the object pages."""
-    for bag in outcome.world.bag:
-        part = int(bag.head)
-        while part >= 0:
-            row = outcome.world.part[part]
+    for store in outcome.world.store:
+        portion = int(store.first)
+        while portion >= 0:
+            row = outcome.world.portion[portion]
             yield int(row.process), int(row.entries)
-            part = int(row.next)
+            portion = int(row.next)

@@ -13,41 +13,30 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from swaplib.answers import MIME, finding, findings
-from swaplib.execution import child_environment
+from swaplib.run import child_environment
 
 CALL = 'import swaplib\nswaplib.finding("gather", "It holds 3.", values={"held": 3.14159}, verdict="bounded")'
 
 
 def example(**changes):
-    return finding(
-        **{"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "yes", **changes}
-    )
+    given = {"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "yes", **changes}
+    return finding(**given)
 
 
-def write(path: Path, *bundles, source=CALL):
+def write(path: Path, *bundles):
     """Write an executed notebook with one cell for each bundle of outputs."""
-    cells = [
-        new_code_cell(
-            source,
-            execution_count=number,
-            outputs=[new_output("execute_result", data=bundle, execution_count=number)],
-        )
-        for number, bundle in enumerate(bundles, start=1)
-    ]
+    cells = []
+    for number, bundle in enumerate(bundles, start=1):
+        output = new_output("execute_result", data=bundle, execution_count=number)
+        cells.append(new_code_cell(CALL, execution_count=number, outputs=[output]))
     nbformat.write(new_notebook(cells=cells), path)
 
 
 def test_a_finding_shows_itself_as_text_html_and_values():
-    bundle = example()._repr_mimebundle_()
-    assert bundle["text/plain"] == "Q1: yes\nIt is 3."
-    assert "It is 3." in bundle["text/html"]
-    assert bundle[MIME] == {"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "yes"}
-
-
-def test_text_of_a_finding_is_escaped_in_html():
-    html = example(sentence="a <script>alert(1)</script> & b", verdict="<i>")._repr_mimebundle_()["text/html"]
-    assert "a &lt;script&gt;alert(1)&lt;/script&gt; &amp; b" in html
-    assert "&lt;i&gt;" in html
+    bundle = example(verdict="<i>")._repr_mimebundle_()
+    assert bundle["text/plain"] == "Q1: <i>\nIt is 3."
+    assert "&lt;i&gt;" in bundle["text/html"]
+    assert bundle[MIME] == {"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "<i>"}
 
 
 def test_numpy_scalars_become_plain_values():
@@ -79,9 +68,7 @@ def test_an_empty_text_is_refused(what, text):
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, np.float64("nan"), 1.797e308])
 def test_a_number_that_is_not_finite_is_refused_by_name(number):
-    with pytest.raises(
-        ValueError, match=r"finding Q1: value 'ratio' is (nan|inf|1.797e.308); expected a finite number"
-    ):
+    with pytest.raises(ValueError, match=r"finding Q1: value 'ratio' is .*; expected a finite number"):
         example(values={"ratio": number})
 
 
@@ -92,30 +79,21 @@ def test_a_value_that_is_not_flat_is_refused_by_name(value):
 
 
 def test_findings_are_read_from_stored_outputs_in_order(tmp_path):
+    columns = ["question", "notebook", "sentence", "verdict", "values"]
+    assert list(findings(tmp_path).columns) == columns
     write(tmp_path / "02_b.ipynb", example(question="Q2")._repr_mimebundle_())
-    write(
-        tmp_path / "01_a.ipynb",
-        {"text/plain": "3"},
-        example(question="word", values={"x": 2.5})._repr_mimebundle_(),
-    )
+    word = example(question="word", values={"x": 2.5})._repr_mimebundle_()
+    write(tmp_path / "01_a.ipynb", {"text/plain": "3"}, word)
     table = findings(tmp_path)
-    assert list(table.columns) == ["question", "notebook", "sentence", "verdict", "values"]
-    assert list(table.question) == ["word", "Q2"]
-    assert list(table.notebook) == ["01_a", "02_b"]
+    assert list(table.columns) == columns
+    assert list(table.question + table.notebook) == ["word01_a", "Q202_b"]
     assert table["values"][0] == {"x": 2.5}
-
-
-def test_a_folder_without_findings_gives_an_empty_frame_with_its_columns(tmp_path):
-    assert list(findings(tmp_path).columns) == ["question", "notebook", "sentence", "verdict", "values"]
-    assert findings(tmp_path).empty
 
 
 def test_a_question_answered_twice_is_an_error_that_names_both_notebooks(tmp_path):
     for name in ("01_a", "02_b"):
         write(tmp_path / f"{name}.ipynb", example()._repr_mimebundle_())
-    with pytest.raises(
-        ValueError, match="Q1 is answered twice: in 01_a and in 02_b; expected one finding a question"
-    ):
+    with pytest.raises(ValueError, match="Q1 is answered twice: in 01_a and in 02_b"):
         findings(tmp_path)
 
 
@@ -136,9 +114,7 @@ def test_a_stored_finding_that_is_none_is_named(tmp_path, bundle):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="nowhere is not a folder; expected one with executed notebooks"
-    ):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder; expected one with executed"):
         findings(tmp_path / "nowhere")
 
 
@@ -146,18 +122,13 @@ def test_strict_nbval_fails_when_only_the_values_of_a_stored_finding_are_altered
     true = finding("gather", "It holds 3.", values={"held": 3.14159}, verdict="bounded")._repr_mimebundle_()
     altered = {**true, MIME: {**true[MIME], "values": {"held": 3.15}}}
     write(tmp_path / "stored.ipynb", true, altered)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        "pyproject.toml",
-        str(tmp_path),
-    ]
-    checkout = Path(__file__).parent.parent
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=checkout, env=child_environment())
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "-c", "pyproject.toml"]
+    ended = subprocess.run(
+        [*command, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env=child_environment(),
+    )
     assert "1 failed, 1 passed" in ended.stdout, ended.stdout + ended.stderr
     assert "Cell 1" in ended.stdout.split("short test summary")[1]

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,29 @@ def test_a_file_says_its_one_idea_in_its_first_line(path):
     assert len(first) > 20
 
 
+def lines(paths: Iterable[Path]) -> list[str]:
+    return [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_file_stays_below_400_lines(path):
-    assert len(path.read_text().splitlines()) < 400
+def test_a_file_has_at_most_330_lines_of_at_most_110_characters(path):
+    assert len(lines([path])) <= 330
+    assert [line for line in lines([path]) if len(line) > 110] == []
+
+
+def test_the_package_does_not_grow():
+    """Bounds of today; the aim is 7,000 lines in 60 files, 3,300 of them the engine's."""
+    beside = {"outcome.py", "perfetto.py"}
+    engine = [path for path in FILES if path.parent.name in ("model", "sim") and path.name not in beside]
+    assert len(FILES) <= 65
+    assert len(lines(FILES)) <= 10_150
+    assert len(lines(engine)) <= 3_850
+
+
+def test_the_tests_and_the_readme_do_not_grow():
+    """Bounds of today; the aim for the tests is 6,000 lines."""
+    assert len(lines(PACKAGE.parent.joinpath("tests").rglob("*.py"))) <= 8_200
+    assert len(lines([PACKAGE.parent / "README.md"])) <= 120
 
 
 def test_the_readme_of_the_package_names_every_file_once_and_no_other():
@@ -80,6 +101,5 @@ def test_the_readme_of_the_package_names_every_file_once_and_no_other():
         if line.startswith("| `")
         for name in re.findall(r"`([\w/]+\.py)`", line)
     ]
-    readers = PACKAGE / "evidence" / "readers"
-    files = [path for path in FILES if path.name != "__init__.py" and path.parent != readers]
+    files = [path for path in FILES if path.name != "__init__.py"]
     assert sorted(named) == sorted(path.relative_to(PACKAGE).as_posix() for path in files)

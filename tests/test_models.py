@@ -1,4 +1,4 @@
-"""Kernels, machines, storms and policies: what they refuse by name, what they draw, and the rules they know."""
+"""Kernels, machines, storms and policies: what they refuse by name, what they draw, and their rules."""
 
 from dataclasses import replace
 
@@ -10,7 +10,6 @@ from strategies import MS, QUIET, lock_kernel, quiet_machine
 
 import swaplib
 from swaplib.model.kernel import Cost, Lock, Stage
-from swaplib.model.machine import Machine
 from swaplib.model.policy import Grouping, Hold, Policy, Workers
 from swaplib.model.storm import Background, Phase, Storm, background_load, random_words, sorted_run_entries
 
@@ -26,21 +25,21 @@ DRAWN = [[0, 548, 959, 1328], [380, 948, 269, 997], [7, 7, 7, 8]]  # kill_ns, sw
 # Machines
 
 
-def test_a_machine_without_cpus_is_refused():
-    with pytest.raises(ValueError, match=r"machine 'empty': it has no CPUs; expected at least 1"):
-        Machine("empty", "", (), (), (), "full", QUIET)
-
-
-def test_more_nodes_than_cpus_are_refused():
-    with pytest.raises(ValueError, match=r"machine 'wide': every node needs a CPU.*got nodes \[0, 2\]"):
-        Machine("wide", "", (1024, 1024), (0, 2), (0, 1), "full", QUIET)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"capacity": (0,)}, r"capacity of CPU 0 is 0; expected a whole number from 1 to 1024"),
-        ({"capacity": (2048,)}, r"capacity of CPU 0 is 2048"),
+        ({"capacity": (), "node": (), "pod": ()}, r"number of CPUs is 0; expected a whole number from 1 to"),
+        ({"capacity": (1024,) * 4097}, r"number of CPUs is 4097; expected a whole number from 1 to 4096"),
+        ({"capacity": (0,)}, r"capacity\[0\] is 0; expected a whole number from 1 to 1024"),
+        ({"capacity": (2048,)}, r"capacity\[0\] is 2048"),
+        ({"capacity": None}, r"capacity is None; expected a tuple"),
+        (
+            {"capacity": (1024, 1024), "node": (0, 2), "pod": (0, 1)},
+            r"every node needs a CPU.*got nodes \[0, 2\]",
+        ),
+        ({"node": (4_000_000_000,)}, r"node\[0\] is 4000000000; expected a whole number from 0 to 1023"),
+        ({"numbers": None}, r"numbers is None; expected a Mapping"),
+        ({"numbers": {**QUIET, "fault_ns": 1 << 44}}, r"fault_ns is 17592186044416; expected"),
         ({"node": (0, 0)}, r"capacity, node and pod must name the same CPUs"),
         ({"pod": (1,)}, r"every pod needs a CPU"),
         ({"preemption": "none"}, r"preemption is 'none'; expected one of full, voluntary"),
@@ -60,15 +59,25 @@ def test_a_changed_number_is_marked_as_assumed():
     machine = swaplib.machine("phone-8gb", wake_ns=7)
     row = machine.df().set_index("number").loc["wake_ns"]
     assert [row.value, row.kind] == [7, "assumed"]
-    assert len(machine.cores()) == machine.cpus
+
+
+def test_numbers_of_numpy_become_whole_numbers_that_do_not_overflow():
+    machine = replace(quiet_machine(1), capacity=[np.int64(512)]).but(fault_ns=np.int32(5))
+    storm = Storm("mine", processes=np.uint8(200), swap_entries=(np.int16(1), 2))
+    assert [
+        type(one) for one in (*machine.capacity, machine["fault_ns"], storm.processes, *storm.swap_entries)
+    ] == [int] * 5
 
 
 # Kernels
 
 
-def test_a_negative_cost_is_refused():
-    with pytest.raises(ValueError, match=r"entry_cpu_ps is -1; expected a whole number from 0"):
-        Cost(entry_cpu_ps=-1)
+@pytest.mark.parametrize("bad", [-1, 10**9 + 1, 1.0, True, None])
+def test_a_cost_that_is_no_number_of_picoseconds_is_refused(bad):
+    with pytest.raises(
+        ValueError, match=rf"entry_cpu_ps is {bad}; expected a whole number from 0 to 1000000000"
+    ):
+        Cost(entry_cpu_ps=bad)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +86,10 @@ def test_a_negative_cost_is_refused():
         ({"native_call": "folio"}, r"native_call is 'folio'; expected one of entry, run, run-of-two"),
         ({"slot_cache_entries": 64}, r"a slot cache and the stages that drain it go together"),
         ({"zone_pages": 0}, r"zone_pages is 0"),
+        ({"run": ()}, r"single and run need at least one stage"),
+        ({"run": None}, r"run is None; expected a tuple"),
+        ({"walk": 5}, r"walk is 5; expected a Cost"),
+        ({"ordered_single": 2}, r"ordered_single is 2; expected a bool"),
     ],
 )
 def test_a_kernel_refuses_by_name(change, message):
@@ -111,7 +124,7 @@ def test_taking_zram_out_leaves_every_other_stage_and_the_two_parts_cost_the_who
 
 @given(max_active=st.integers(1, 512), cpus=st.lists(st.integers(1, 64), min_size=1, max_size=8))
 def test_workers_a_node_follow_commit_5797b1c18919(max_active, cpus):
-    """clamp(ceil(max_active x node_cpus / cpus), min(max_active, 8), max_active), whichever generation counts so."""
+    """clamp(ceil(max_active x node_cpus / cpus), min(max_active, 8), max_active)."""
     kernel = swaplib.kernel("6.18")
     for node in cpus:
         exact = int(np.clip(np.ceil(max_active * node / sum(cpus)), min(max_active, 8), max_active))
@@ -179,7 +192,14 @@ def test_a_changed_policy_says_so_in_its_name():
         ({"same_filled_permille": 1001}, r"same_filled_permille is 1001"),
         ({"limit_ns": 1 << 60}, r"limit_ns is 1152921504606846976; expected a whole number from 1 to"),
         ({"swap_entries": 1 << 50}, r"swap_entries is 1125899906842624; expected"),
-        ({"processes": 1000, "gap_ns": 1 << 50}, r"the last kill may come later than 64-bit times allow"),
+        (
+            {"processes": 1000, "gap_ns": 1 << 50},
+            r"gap_ns is 1125899906842624; expected a whole number from 0 to",
+        ),
+        ({"gap_ns": (None, 1)}, r"gap_ns is None; expected a whole number"),
+        ({"cold": "no"}, r"cold is 'no'; expected a bool"),
+        ({"background": 3}, r"background is 3; expected a tuple"),
+        ({"foreground": [3]}, r"foreground\[0\] is 3; expected a Phase"),
     ],
 )
 def test_a_storm_refuses_by_name(change, message):
@@ -307,27 +327,10 @@ def test_a_policy_that_needs_a_slot_cache_is_refused_where_there_is_none(kernel,
         swaplib.simulate(quiet_machine(1), swaplib.kernel(kernel), ONE, policy)
 
 
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        {"cpu_cost_permille": 1 << 44},
-        {"memory_cost_permille": 1 << 44},
-        {"transfer_local_ns": 1 << 44},
-        {"sort_ps": 1 << 44},
-        {"gather_record_ps": 1 << 44},
-    ],
-)
-def test_costs_beyond_64_bits_are_refused_by_name(numbers):
-    with pytest.raises(
-        ValueError, match=r"machine 'quiet' with kernel 'one lock': .* what 64 bits can count"
-    ):
-        swaplib.simulate(quiet_machine(1, **numbers), lock_kernel(1000), ONE, SYNC)
-
-
 def test_the_largest_costs_that_are_not_refused_still_add_up():
     machine = quiet_machine(2, cpu_cost_permille=1_000_000)
     kernel = lock_kernel(30_000_000, 30_000_000)
-    storm = Storm("slow", processes=2, swap_entries=2000, limit_ns=1 << 52)
+    storm = Storm("slow", processes=2, swap_entries=2000, limit_ns=1 << 50)
     outcome = swaplib.simulate(machine, kernel, storm, SYNC, variation_permille=1000)
     assert outcome.summary().entries_sync == 4000
     expected = 4000 * 2 * 30_000_000 / 1e9 * 1000  # ms

@@ -1,25 +1,25 @@
-"""data/predictions holds what the present model says, and nothing of what was measured."""
+"""data/predictions holds what the present model says of cells that it was not fitted to."""
 
 import pandas as pd
 import pytest
 
-from swaplib.evidence.datasets import data_folder, load
-from swaplib.predictions import committed
-
-
-@pytest.fixture(scope="module")
-def now():
-    return committed()
+from swaplib.analysis.cells import measured_cells, with_splits
+from swaplib.analysis.predictions import MOST_FOLIO_PAGES, STORM_TABLES, predicted_table
+from swaplib.evidence.data import load
 
 
 @pytest.mark.parametrize("name", ["exit_storms", "munmap"])
-def test_the_committed_predictions_are_those_of_the_present_model(name, now):
-    stored = pd.read_csv(data_folder() / "predictions" / f"{name}.csv")
-    fresh = now[name].astype({column: stored[column].dtype for column in stored})
-    pd.testing.assert_frame_equal(fresh, stored, rtol=1e-6)
+def test_the_committed_predictions_are_those_of_the_present_model(name):
+    stored = load(f"predictions/{name}")
+    pd.testing.assert_series_equal(predicted_table(name).predicted_ms, stored.predicted_ms, rtol=1e-6)
 
 
-def test_eight_processes_that_no_file_holds_are_predicted_too():
-    predictions = load("predictions/exit_storms")
-    assert set(predictions[predictions.split == "kept back"].procs) == {8}
-    assert set(predictions.split) == {"test", "kept back"}
+def test_every_cell_of_split_test_is_predicted_and_so_are_eight_processes_that_no_file_holds():
+    stored = load("predictions/exit_storms")
+    for table in STORM_TABLES:
+        cells = measured_cells(
+            with_splits(table).query("split == 'test' and folio_pages <= @MOST_FOLIO_PAGES")
+        )
+        assert len(cells) == (stored[stored.table == table].split == "test").sum()
+    assert MOST_FOLIO_PAGES == 16
+    assert set(stored[stored.split == "kept back"].procs) == {8}

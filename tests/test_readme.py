@@ -1,5 +1,6 @@
 """README says what the notebooks found, today."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -21,8 +22,6 @@ def test_the_figure_of_the_readme_is_current_by_the_table_behind_it():
 
 
 def test_every_file_that_the_readme_links_to_exists():
-    import re
-
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     local = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     assert local

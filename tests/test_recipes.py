@@ -1,7 +1,10 @@
-"""README's recipes work as they stand: a policy is a row, a kernel and a machine are a file, a notebook is a copy."""
+"""The recipes of both READMEs work as they stand: for policies, kernels, machines and notebooks."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -10,7 +13,7 @@ import pytest
 import swaplib
 from swaplib import catalogue
 from swaplib.cli import main
-from swaplib.evidence.datasets import data_folder
+from swaplib.evidence.data import data_folder
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,3 +79,68 @@ def test_a_machine_is_one_file_and_says_where_its_numbers_come_from(own_data):
     assert swaplib.machine("mine").cpus == 4
     assert set(swaplib.machine("mine").df().kind) <= {"measured", "published", "fitted", "assumed"}
     assert run(machine="mine").exit_ms_last < run(machine="lab-2cpu").exit_ms_last
+
+
+RUN = """
+import sys, swaplib
+from swaplib.model.storm import Storm
+machine = swaplib.machine("lab-2cpu")
+for policy, run_entries in {runs}:
+    storm = Storm("two", processes=2, swap_entries=1500, run_entries=run_entries)
+    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, policy)
+    summary = outcome.summary()
+    assert summary.entries_sync + summary.entries_async + outcome.stranded == 3000
+    print(summary.entries_async)
+"""
+
+
+def carried_out(blocks, folder, runs):
+    """What blocks of a recipe change in a copy of the package, and entries freed by kworkers in its runs."""
+    copy = folder / "swaplib"
+    shutil.copytree(ROOT / "swaplib", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "data").symlink_to(ROOT / "data")
+    changed = set()
+    for block in blocks:
+        name, where, lines = re.fullmatch(
+            r"# ([\w/.]+), (at the end|after: .*?)\n(.*)", block, re.DOTALL
+        ).groups()
+        text = (copy / name).read_text(encoding="utf-8")
+        if where == "at the end":
+            text += "\n\n" + lines
+        else:
+            before, found, after = text.partition(where.removeprefix("after: "))
+            assert found, f"{name} has no line {where.removeprefix('after: ')}"
+            rest, _, below = after.partition("\n")
+            text = before + found + rest + "\n" + lines + below
+        (copy / name).write_text(text, encoding="utf-8")
+        changed.add(name)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN.replace("{runs}", runs)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return changed, [int(line) for line in done.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def recipes():
+    """The blocks of the package's README: of one more choice, and of a new way of waiting."""
+    text = (ROOT / "swaplib" / "README.md").read_text(encoding="utf-8")
+    _, choice, way = re.split(r"\*\*One more choice\*\*|\*\*A new way of waiting\*\*", text)
+    return [re.findall(r"```python\n(# .*?)```", part, re.DOTALL) for part in (choice, way)]
+
+
+def test_one_more_choice_of_a_policy_touches_two_files(recipes, tmp_path):
+    policy = "swaplib.policy('async-v3', threshold=0, run_entries_min=2)"
+    changed, freed = carried_out(recipes[0], tmp_path, f"(({policy}, 1), ({policy}, 4))")
+    assert changed == {"model/policy.py", "sim/waiting.py"}
+    assert freed == [0, 3000]
+
+
+def test_a_new_way_of_waiting_touches_three_files(recipes, tmp_path):
+    changed, (freed,) = carried_out(recipes[1], tmp_path, "((swaplib.policy('cpu-list'), 1),)")
+    assert changed == {"model/policy.py", "sim/waiting.py", "catalogue.py"}
+    assert 2900 < freed <= 3000
