@@ -84,6 +84,9 @@ def test_parquet_gives_the_frame_that_csv_gives(write, tmp_path):
     pd.DataFrame({"before": [1.0, 2.0], "after": [1.0, np.inf]}).to_parquet(tmp_path / "runs.parquet")
     with pytest.raises(ValueError, match=r"runs\.parquet, row 2: column 'after' is 'inf'; expected a number"):
         read_runs(tmp_path / "runs.parquet")
+    (tmp_path / "runs.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match="expected a parquet file"):
+        read_runs(tmp_path / "runs.parquet")
 
 
 def test_without_pyarrow_parquet_is_refused_with_what_to_install(write, monkeypatch):
@@ -179,7 +182,6 @@ REFUSED = [
     ("before,after\n1,2\n".encode("utf-16"), " is UTF-16; expected CSV in UTF-8"),
     (b"PK\x03\x04 and so on", " is a binary file; expected CSV in UTF-8, or parquet"),
     (b"arm,value\nbefore\0,1\n", " is a binary file"),
-    (b"PAR1 and no more", "expected a parquet file"),
     (f"arm,metric,value\nbefore,{'m' * 200_000},3\nafter,x,1\n", "is the only arm"),
 ]
 
