@@ -26,3 +26,11 @@ def test_every_file_that_the_readme_links_to_exists():
     local = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     assert local
     assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_the_ten_lines_of_python_print_what_the_readme_shows(capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out == shown
