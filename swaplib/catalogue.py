@@ -185,7 +185,9 @@ def _read_machine(path: Path) -> Machine:
     """Read a file of data/machines or of a user; groups of CPUs are bounded before they are spread out."""
     where = f"{path} is no machine as swaplib.write_machine writes it: "
     table = _read(path)
-    name, what, preemption = (_entry(where, table, key, str) for key in ("name", "what", "preemption"))
+    name, what, preemption, core = (
+        _entry(where, table, key, str) for key in ("name", "what", "preemption", "core")
+    )
     cpus = []
     for group in _entry(where, table, "cpus", list):
         bounds = {"count": (1, 4096), "capacity": (1, 1024), "node": (0, 1023), "pod": (0, 4095)}
@@ -200,7 +202,7 @@ def _read_machine(path: Path) -> Machine:
         one_of(f"{where}kind of {number}", kind, KINDS)
         origin[number] = kind, source
     capacity, node, pod = zip(*cpus, strict=True)
-    return Machine(name, what, capacity, node, pod, preemption, values, origin)
+    return Machine(name, what, capacity, node, pod, preemption, values, origin, core)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ PRIOR: Mapping[str, float] = {
     "calls": 0.5,
     "present": 0.7,
     "prelude_ns": 0.7,
-    "transfer_local_ns": 2.0,
+    "line_local_ps": 2.0,
     "warm_entries": 0.7,
     "wall": 0.5,
 }

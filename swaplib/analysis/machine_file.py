@@ -118,7 +118,9 @@ def write_machine(machine: Machine, path: str | Path, costs: Mapping[str, float]
     path = Path(path)
     if path.suffix != ".toml":
         raise ValueError(f"{path} is no name for a machine; it must end in .toml")
-    lines = _table("# a machine", name=machine.name, what=machine.what, preemption=machine.preemption)
+    lines = _table(
+        "# a machine", name=machine.name, what=machine.what, preemption=machine.preemption, core=machine.core
+    )
     for (capacity, node, pod), same in groupby(zip(machine.capacity, machine.node, machine.pod, strict=True)):
         lines += _table("[[cpus]]", count=len(list(same)), capacity=capacity, node=node, pod=pod)
     for name, value in machine.numbers.items():

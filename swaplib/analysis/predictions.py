@@ -10,6 +10,7 @@ import pandas as pd
 
 from swaplib import catalogue
 from swaplib.analysis.cells import measured_cells, munmap_cells, predict, published_cells, with_splits
+from swaplib.analysis.contention import lock_curve
 from swaplib.analysis.machine_file import TEMPLATES
 from swaplib.evidence.data import data_folder, load
 
@@ -23,6 +24,11 @@ MUNMAP_TABLES = ("munmap_by_processes", "munmap_by_size", "munmap_deferred")
 # What the tables of data/published call a machine, a kernel (the newest with a pool lock) and a policy.
 NAMES = {"Raspberry Pi 4B": "rpi-4b", "i7-12700": "desktop-i7-12700", "RK3588, CPU2": "rk3588"}
 NAMES |= {"mainline of April 2026": "7.0", "base": "sync", "deferred": "zram-deferred"}
+# Machine, cores of each of two sockets, CPUs; and lock2 of published/spinlock_cna_v11, in nanoseconds: an
+# operation of one thread, and the part that holds the lock (233 an operation with 8 threads of one socket,
+# less a hand-over).
+LOCK_MACHINES = (("2 x 48-core Xeon, 192 threads", 48, 192), ("2 x 128-core Arm server", 128, 256))
+LOCK2_NS, LOCK2_HOLD_NS = 625, 110
 LITTLE_CORES = (0, 1, 2, 3)  # of the RK3588, which was pinned to one of them
 MOST_FOLIO_PAGES = 16  # a page table maps a larger folio at once, which the model does not know
 
@@ -50,6 +56,25 @@ def predicted_table(name: str) -> pd.DataFrame:
     return load(f"predictions/{name}", printed=True).assign(predicted_ms=predicted_ms)
 
 
+def predicted_locks() -> pd.DataFrame:
+    """Predict how a contended queued lock scales on two machines that no file here measured.
+
+    The time held is that of lock2 in published/spinlock_cna_v11, as is what a thread does between.
+    Threads fill the cores of one socket, then of the other, then the second threads of cores. Columns machine,
+    threads, relative_throughput (to that of 8 threads).
+    """
+    numbers = catalogue.machine("server-2x48")
+    near, far, free = (numbers[n] / 1000 for n in ("handover_local_ps", "handover_remote_ps", "line_local_ps"))
+    parts = []
+    for machine, cores, cpus in LOCK_MACHINES:
+        threads = [n for n in (1, 8, 16, 48, 96, 128, 136, 192, 256) if n <= cpus]
+        held = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": free}
+        curve = pd.Series(1 / lock_curve(threads, cores, near, far, **held), threads)
+        parts.append(pd.DataFrame({"machine": machine, "threads": threads, "curve": curve / curve[8]}))
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.rename(columns={"curve": "relative_throughput"}).round(3)
+
+
 def _storms(table: str, cells: pd.DataFrame) -> pd.DataFrame:
     machine, unit = STORM_TABLES[table]
     policies = catalogue.policy("sync"), catalogue.policy("async-v3")
@@ -71,6 +96,6 @@ def _munmap(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    for table in ("exit_storms", "munmap"):
-        path = data_folder() / "predictions" / f"{table}.csv"
-        predicted_table(table).to_csv(path, index=False, lineterminator="\n")
+    tables = {table: predicted_table(table) for table in ("exit_storms", "munmap")}
+    for table, frame in (tables | {"locks": predicted_locks()}).items():
+        frame.to_csv(data_folder() / "predictions" / f"{table}.csv", index=False, lineterminator="\n")

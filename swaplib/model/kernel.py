@@ -13,17 +13,27 @@ COST_PARTS = tuple(f"{what}_{where}_ps" for what in ("entry", "call", "run") for
 
 
 class Lock(IntEnum):
-    """What a stage may hold. Each kind has as many instances as its comment says."""
+    """What a stage may hold. Each kind has as many instances as its comment says.
+
+    Most are queued spin locks, which a holder hands to the first waiter. Three are cache lines that are only
+    changed atomically, in turn: counters, and the count of readers of a read lock.
+    """
 
     NONE = 0
     DEVICE = 1  # si->lock: one, as there is one swap device
     CLUSTER = 2  # one for every 512 slots that some processes share
-    POOL = 3  # zsmalloc's pool: one
+    POOL = 3  # zsmalloc's pool: one, up to 6.1
     CLASS = 4  # zsmalloc's size classes in use: a parameter of the storm
     ZONE = 5  # the page allocator: one a node
-    SWAP_COUNTER = 6  # nr_swap_pages, inuse_pages and the memcg counter: one cache line
-    ZRAM_COUNTER = 7  # zram's statistics: one cache line
+    SWAP_COUNTER = 6  # nr_swap_pages and inuse_pages: one line
+    ZRAM_COUNTER = 7  # zram's statistics: one line
     LIST = 8  # the list of async-list: one
+    POOL_READERS = 9  # of zsmalloc's pool, counted as they come and go: one line
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it is a line that is changed atomically, not a spin lock."""
+        return self in (Lock.POOL_READERS, Lock.SWAP_COUNTER, Lock.ZRAM_COUNTER)
 
 
 @dataclass(frozen=True)
@@ -64,16 +74,17 @@ class Stage:
     cost: Cost = Cost()  # of the step by itself
     lock: Lock = Lock.NONE
     acquired: str = "call"  # how often the lock is taken: for each "call" or "entry"
-    touches: int = 1  # cache lines moved when another CPU had the lock's (a reader takes and drops: 2)
+    lines: int = 0  # cache lines that move when another CPU had it last: changes of a line, else what a lock protects
     zram: bool = False  # belongs to zram and zsmalloc: a policy may defer it alone
     objects: bool = False  # is skipped for same-filled pages, which zram stores without an object
+    zspages: bool = False  # gives pages of zsmalloc back: dearer where the storm's content leaves more of them
     children: tuple[Stage, ...] = ()  # stages that run inside
 
     def __post_init__(self) -> None:
         where = f"stage '{self.name}': "
         one_of(where + "acquired", self.acquired, ("call", "entry"))
         check_fields(
-            where, self, cost=Cost, lock=Lock, touches=(0, 16), zram=bool, objects=bool, children=[Stage]
+            where, self, cost=Cost, lock=Lock, lines=(0, 16), zram=bool, objects=bool, zspages=bool, children=[Stage]
         )
 
     def walk(self) -> Iterator[Stage]:

@@ -12,6 +12,7 @@ from swaplib.model.checks import at_least, check_fields, one_of
 KINDS = ("measured", "published", "fitted", "assumed")
 MOST_CPUS, MOST_NODES = 4096, 1024  # of the largest configurations of the kernel
 SECOND, MOST_PAGES = 10**9, 1 << 36  # in nanoseconds; 256 TiB
+MOST_PS = 10**7  # picoseconds of one hand-over
 
 # Name, unit, smallest and largest value, what it is. With these bounds products of times fit into 64 bits.
 NUMBERS = (
@@ -25,9 +26,11 @@ NUMBERS = (
     ("memory_cost_permille", "1/1000", 0, 10**5, "memory part of every cost, against the reference machine"),
     ("core_entry_permille", "1/1000", 1, 10**5, "entry parts outside zram, against the reference machine"),
     ("remote_memory_permille", "1/1000", 1000, 10**4, "memory part when the entry's home is another node"),
-    ("transfer_local_ns", "ns", 0, SECOND, "handing a lock or cache line to another CPU of the node"),
-    ("transfer_remote_ns", "ns", 0, SECOND, "handing it to a CPU of another node"),
-    ("waiter_ns", "ns", 0, SECOND, "what each further waiter adds to a hand-over"),
+    ("handover_local_ps", "ps", 0, MOST_PS, "a queued spin lock from its holder to the waiter, on one node"),
+    ("handover_remote_ps", "ps", 0, MOST_PS, "the same to a waiter on another node"),
+    ("line_local_ps", "ps", 0, MOST_PS, "a cache line that another CPU of the node changed last"),
+    ("line_remote_ps", "ps", 0, MOST_PS, "the same where a CPU of another node changed it"),
+    ("growth_permille", "1/1000", 0, 10**4, "what each further waiting CPU adds to both; 0 with far atomics"),
     ("slice_ns", "ns", 1000, SECOND, "time slice while others wait for the CPU"),
     ("tick_ns", "ns", 0, SECOND, "timer tick, at which a slice that is used up ends; 0 ends it at once"),
     ("switch_ns", "ns", 0, SECOND, "context switch"),
@@ -73,10 +76,12 @@ class Machine:
     preemption: str  # "full" or "voluntary"
     numbers: Mapping[str, int]  # the values of `NUMBERS`, by name
     origin: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of each: one of `KINDS`, and source
+    core: str = "x86"  # how it changes a contended line: "x86", "LSE" (Arm with far atomics) or "no LSE"
 
     def __post_init__(self) -> None:
         where = f"machine '{self.name}': "
         one_of(where + "preemption", self.preemption, ("full", "voluntary"))
+        one_of(where + "core", self.core, ("x86", "LSE", "no LSE"))
         check_fields(where, self, capacity=[(1, 1024)], node=[(0, MOST_NODES - 1)], pod=[(0, MOST_CPUS - 1)])
         check_fields(where, self, numbers=Mapping, origin=Mapping)
         at_least(where + "number of CPUs", len(self.capacity), 1, MOST_CPUS)

@@ -73,6 +73,7 @@ class Storm:
     sharing: int = 1  # processes whose entries share clusters
     size_classes: int = 1  # of zsmalloc in use: 1 when all pages compress alike, about 100 with apps
     same_filled_permille: int = 0  # of the pages, which zram stores without an object
+    free_zspage_permille: int = 1000  # cost of giving zsmalloc's pages back, against content that compresses 2.75 to 1
     zspage_objects: int = 4
     frees_in_order: bool = False  # a process frees the objects of a zspage in allocation order
     cold: bool = True  # caches; not when exit follows swap-out closely (the machine's warm_entries)
@@ -90,7 +91,7 @@ class Storm:
         one_of(where + "how", self.how, ("exit", "munmap"))
         check_fields(where, self, processes=(0, 1_000_000), sharing=(1, 4096), folio_pages=(1, 512))
         check_fields(
-            where, self, size_classes=(1, 256), same_filled_permille=(0, 1000), zspage_objects=(1, 64)
+            where, self, size_classes=(1, 256), same_filled_permille=(0, 1000), zspage_objects=(1, 64), free_zspage_permille=(0, 10**5)
         )
         check_fields(
             where, self, swapped_in_front=bool, frees_in_order=bool, cold=bool, foreground_reclaims=bool

@@ -37,12 +37,12 @@ def programs_of(kernel: Kernel, policy: Policy) -> tuple[Records, Records]:
         state.BY_RUN: calls.run,
         state.EMPTY_CACHE: calls.drain,
         state.ZRAM_OBJECTS: kernel.zram_stages(),
-        state.LIST_PUSH: (Stage("push", kernel.list_push, Lock.LIST),),
+        state.LIST_PUSH: (Stage("push", kernel.list_push, Lock.LIST, lines=1),),
         state.SWAP_OUT: _swap_out(kernel),
-        state.FREE_PAGES: (Stage("free pages", kernel.flush), Stage("zone", kernel.zone, Lock.ZONE)),
+        state.FREE_PAGES: (Stage("free pages", kernel.flush), Stage("zone", kernel.zone, Lock.ZONE, lines=3)),
     }
     programs = records(state.PROGRAM, state.PROGRAMS)
-    operations: list[tuple[int, ...]] = []
+    operations: list[np.void] = []
     for program in range(state.PROGRAMS):
         programs[program].first = len(operations)
         operations.extend(flatten(stages[program]))
@@ -50,18 +50,31 @@ def programs_of(kernel: Kernel, policy: Policy) -> tuple[Records, Records]:
     return np.array(operations, state.OPERATION).view(np.recarray), programs
 
 
-def flatten(stages: tuple[Stage, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield the operations of stages in order: inside its lock a stage's own work, then its children."""
-    nothing = [0] * len(COST_PARTS)
+def flatten(stages: tuple[Stage, ...], is_alone: bool = False) -> Iterator[np.void]:
+    """Yield the operations of stages in order: inside its lock a stage's own work, then its children.
+
+    Inside a lock of which there is one, nobody else comes between two entries (`is_alone`): what is taken for
+    every entry then moves to this CPU once a call.
+    """
     for stage in stages:
-        costs = [getattr(stage.cost, part) for part in COST_PARTS]
+        per_entry = stage.acquired == "entry"
+        operation = np.zeros((), state.OPERATION)
+        operation["lock"] = int(stage.lock)
         if stage.lock:
-            yield ACQUIRE, int(stage.lock), stage.acquired == "entry", stage.touches, False, *nothing
-        if any(costs):
-            yield SPEND, 0, False, 0, stage.objects, *costs
-        yield from flatten(stage.children)
+            taken = operation.copy()
+            taken["code"], taken["is_line"], taken["lines"] = ACQUIRE, stage.lock.is_line, stage.lines
+            taken["per_entry"], taken["moves_per_entry"] = per_entry, per_entry and not is_alone
+            yield taken
+        if stage.cost.total_ps() > 0:
+            spent = operation.copy()
+            spent["code"], spent["objects"], spent["zspages"] = SPEND, stage.objects, stage.zspages
+            for part in COST_PARTS:
+                spent[part] = getattr(stage.cost, part)
+            yield spent
+        yield from flatten(stage.children, is_alone or stage.lock == Lock.DEVICE)
         if stage.lock:
-            yield state.DROP, int(stage.lock), False, 0, False, *nothing
+            operation["code"] = state.DROP
+            yield operation
 
 
 def _swap_out(kernel: Kernel) -> tuple[Stage, ...]:
@@ -71,7 +84,7 @@ def _swap_out(kernel: Kernel) -> tuple[Stage, ...]:
         replace(stage, name="store", zram=False, objects=False, children=())
         for top in kernel.run
         for stage in top.walk()
-        if stage.lock in (Lock.POOL, Lock.CLASS, Lock.ZRAM_COUNTER)
+        if stage.lock in (Lock.POOL, Lock.POOL_READERS, Lock.CLASS, Lock.ZRAM_COUNTER)
     ]
     return (Stage("allocate slots", kernel.allocate, lock), Stage("compress", kernel.compress), *objects)
 
@@ -120,10 +133,10 @@ def step_program(w: World, task: int) -> int:
     t, system = w.task[task], w.system[0]
     while t.operation < t.operations_end:
         o = w.operation[t.operation]
-        owed = t.owed_ns
+        owed = t.owed_ps // 1000
         if o.code == SPEND:
             t.operation += 1
-            t.owed_ns = 0
+            t.owed_ps -= owed * 1000
             system.segment_ns, system.segment_category = (
                 _operation_ns(w, task, t.operation - 1) + owed,
                 t.category,
@@ -135,14 +148,12 @@ def step_program(w: World, task: int) -> int:
             t.held[t.depth] = lock
             t.depth += 1
             t.operation += 1
-            if lock >= 0 and not _acquire(
-                w, lock, task, t.entries if o.per_entry > 0 else t.calls, o.touches
-            ):
+            if lock >= 0 and not _acquire(w, lock, task, t.operation - 1):
                 return WAIT
         else:
             lock = t.held[t.depth - 1]
             if lock >= 0 and owed > 0:  # moving the line is part of the hold
-                t.owed_ns = 0
+                t.owed_ps -= owed * 1000
                 system.segment_ns, system.segment_category = owed, t.category
                 return RUN
             t.depth -= 1
@@ -167,6 +178,9 @@ def _operation_ns(w: World, task: int, operation: int) -> int:
     cpu_ps = t.entries * o.entry_cpu_ps + t.calls * o.call_cpu_ps + t.jumps * o.run_cpu_ps
     memory_ps = t.entries * o.entry_memory_ps + t.calls * o.call_memory_ps + t.jumps * o.run_memory_ps
     same_filled, variation = w.storm[0].same_filled_permille, w.system[0].variation
+    if o.zspages > 0:
+        cpu_ps = cpu_ps * w.storm[0].free_zspage_permille // 1000
+        memory_ps = memory_ps * w.storm[0].free_zspage_permille // 1000
     if o.objects > 0 and same_filled > 0:
         cpu_ps = cpu_ps * (1000 - same_filled) // 1000
         memory_ps = memory_ps * (1000 - same_filled) // 1000
@@ -211,13 +225,16 @@ def _lock_of(w: World, task: int, kind: int) -> int:
 
 
 @compiled
-def _acquire(w: World, lock: int, task: int, acquisitions: int, touches: int) -> bool:
-    """Take a lock `acquisitions` times in a row, or wait for it behind the others; True when it was free."""
-    a, t = w.lock[lock], w.task[task]
+def _acquire(w: World, lock: int, task: int, operation: int) -> bool:
+    """Take a lock as often as the grain does in a row, or wait behind the others; True when it was free."""
+    a, t, o = w.lock[lock], w.task[task], w.operation[operation]
+    acquisitions = t.entries if o.per_entry > 0 else t.calls
     a.acquisitions += acquisitions
-    t.transfers = acquisitions * touches
+    moves = t.entries if o.moves_per_entry > 0 else t.calls
+    t.handovers = moves * (1 - o.is_line)
+    t.moves = moves * o.lines
     if a.owner < 0:
-        _grant(w, lock, task)
+        _grant(w, lock, task, False)
         return True
     w.counter[0].spinning_cpus += 1
     a.contended += acquisitions
@@ -232,15 +249,22 @@ def _acquire(w: World, lock: int, task: int, acquisitions: int, touches: int) ->
 
 
 @compiled
-def _grant(w: World, lock: int, task: int) -> None:
-    """Give a lock to a task, which will pay for moving its cache line, more when others wait."""
-    a, t = w.lock[lock], w.task[task]
+def _grant(w: World, lock: int, task: int, has_waited: bool) -> None:
+    """Give a lock to a task, which will pay for what moves to its CPU.
+
+    From another CPU come the lock, handed over if it was waited for and else as a line, and the lines that
+    it protects. Each CPU that goes on waiting makes that dearer, on cores that retry their atomic changes.
+    """
+    a, t, machine = w.lock[lock], w.task[task], w.machine[0]
     a.owner = task
     if a.last_cpu >= 0 and a.last_cpu != t.cpu:
-        machine = w.machine[0]
-        near = w.cpu[a.last_cpu].node == w.cpu[t.cpu].node
-        transfer_ns = machine.transfer_local_ns if near else machine.transfer_remote_ns
-        t.owed_ns += t.transfers * (transfer_ns + a.waiters * machine.waiter_ns)
+        is_near = w.cpu[a.last_cpu].node == w.cpu[t.cpu].node
+        line_ps = machine.line_local_ps if is_near else machine.line_remote_ps
+        handover_ps = line_ps
+        if has_waited:
+            handover_ps = machine.handover_local_ps if is_near else machine.handover_remote_ps
+        moved_ps = t.handovers * handover_ps + t.moves * line_ps
+        t.owed_ps += moved_ps + moved_ps * a.waiters * machine.growth_permille // 1000
     a.last_cpu = t.cpu
 
 
@@ -257,7 +281,7 @@ def _drop(w: World, lock: int) -> None:
     cpu = w.task[task].cpu
     a.wait_ns += w.system[0].now - w.cpu[cpu].since
     close_segment(w, cpu)
-    _grant(w, lock, task)
+    _grant(w, lock, task, True)
     w.cpu[cpu].state, w.cpu[cpu].planned_ns = CPU_BUSY, 0
     w.counter[0].spinning_cpus -= 1
     schedule(w, cpu, w.system[0].now)

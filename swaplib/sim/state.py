@@ -111,7 +111,7 @@ TASK = _record(
     doing, then: what it does next, and after that
     process: whose entries it frees
     left_ns: of a burst, at capacity 1024
-    owed_ns: for moving cache lines of locks, added to its next segment
+    owed_ps: for moving locks and cache lines, added to its next segment
     program, operation, operations_end: of the call that it makes
     entries, calls, jumps: that this grain of the call stands for
     first_entry: the place of its entries in the process, for variation
@@ -122,7 +122,7 @@ TASK = _record(
     queue, work: of a kworker
     pages_left: that a foreground thread will touch
     burst_ns, period_ns, next_burst_ns: of a background thread
-    transfers: of cache lines, owed when the awaited lock is its own
+    handovers, moves: of the lock and of cache lines, owed when the awaited lock is its own
     depth: locks held
     cpu_ns: that it has used
     """,
@@ -152,7 +152,7 @@ LOCK = _record(
     acquisitions, contended, wait_ns
     """
 )
-OPERATION = _record("code, lock, per_entry, touches, objects: see `swaplib.model.kernel.Stage`", *COST_PARTS)
+OPERATION = _record("code, lock, is_line, per_entry, moves_per_entry, lines, objects, zspages: see `swaplib.model.kernel.Stage`", *COST_PARTS)
 PROGRAM = _record("first, end: of its operations")
 WORK = _record(
     "portions, entries, pages, cpu, next: batch pages, who queued it, and what is queued behind it"

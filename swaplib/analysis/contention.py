@@ -1,0 +1,221 @@
+"""What a contended lock or cache line costs with many CPUs: a closed form, and its fit to published locks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.optimize import least_squares
+
+from swaplib.evidence.data import load
+from swaplib.model.checks import at_least
+from swaplib.model.kernel import Kernel, Lock, Stage
+from swaplib.model.machine import Machine
+
+Vector = npt.NDArray[np.float64]
+
+FIT_MACHINES = ("x86-2", "x86-3")  # whose rows are fitted; all other tables test the fit
+HOLD_NS, THINK_NS = 200, 1000  # of the fitted rows: spaced, so that no CPU wins a line twice in a row
+_PRIMITIVES = {"handover": "queued_spinlock", "line": "incdec_refcount"}
+
+
+def closed_network(
+    walkers: int, think_ns: float, demands_ns: Sequence[float], free_ns: Sequence[float] | None = None
+) -> float:
+    """Return the nanoseconds of one cycle of one of `walkers` that share some serial stations.
+
+    Mean-value analysis of a closed queueing network (Reiser and Lavenberg 1980) for stations first come, first
+    served, whose service times are constant: who comes meets half of the service under way. The result is never
+    below the bounds of Lazowska and others (Quantitative System Performance, 1984, chapter 5): one walker's
+    cycle, and so many times the longest demand.
+
+    Parameters
+    ----------
+    walkers
+        Identical customers.
+    think_ns
+        Time that a cycle spends alone.
+    demands_ns
+        Time that a cycle spends in each station when it had to wait: a hold with its hand-over, or the changes
+        of a line.
+    free_ns
+        The same when it did not wait; None for as long.
+    """
+    at_least("walkers", walkers, 1)
+    queued = np.asarray(demands_ns, dtype=float)
+    free = queued if free_ns is None else np.asarray(free_ns, dtype=float)
+    waiting = busy = np.zeros(queued.size)
+    cycle = think_ns + free.sum()
+    for customers in range(1, walkers + 1):
+        demands = free + np.minimum(busy, 1) * (queued - free)
+        inside = demands * (1 + waiting - busy / 2)
+        cycle = max(think_ns + inside.sum(), customers * demands.max(initial=0.0))
+        waiting, busy = inside * customers / cycle, demands * customers / cycle
+    return float(cycle)
+
+
+def far_share(threads: int, node_cpus: int, nodes: int = 2) -> float:
+    """Return how often the next of `threads` runs on another node.
+
+    Threads fill `node_cpus` of one node after the other, then begin again (with the second threads of cores).
+    All orders are equally likely, as in a queue that every thread joins again behind the others.
+    """
+    if threads < 2:
+        return 0.0
+    on_node = np.bincount(np.arange(threads) // node_cpus % nodes)
+    return float(1 - (on_node * (on_node - 1)).sum() / (threads * (threads - 1)))
+
+
+def lock_curve(
+    threads: Sequence[int],
+    node_cpus: int,
+    near_ns: float,
+    far_ns: float,
+    *,
+    alone_ns: float = HOLD_NS + THINK_NS,
+    hold_ns: float = HOLD_NS,
+    moves: int = 1,
+    free_ns: float | None = None,
+) -> Vector:
+    """Return the nanoseconds of one access in the system, by number of threads.
+
+    Parameters
+    ----------
+    threads
+        Numbers of threads, pinned so that they fill one node of `node_cpus` after the other.
+    near_ns, far_ns
+        A move of the lock or line to another CPU of the node, and to one of another node.
+    alone_ns, hold_ns
+        A cycle of one thread, and the part of it that is spent holding (0 for a counter).
+    moves
+        Moves of an access: 1 for a lock, 2 for a counter that is raised and lowered.
+    free_ns
+        A move that nobody waited for, on one node; None for `near_ns`.
+    """
+    curve = []
+    for n in threads:
+        move_ns = near_ns + far_share(n, node_cpus) * (far_ns - near_ns) if n > 1 else 0.0
+        unwaited_ns = move_ns if free_ns is None or n == 1 else free_ns
+        held = [[hold_ns + moves * ns] for ns in (move_ns, unwaited_ns)]
+        curve.append(closed_network(n, alone_ns - hold_ns, *held) / n)
+    return np.array(curve)
+
+
+def lockhammer(what: str) -> pd.DataFrame:
+    """Return published accesses beside the closed form: ``handover`` of a queued lock, or changes of a ``line``.
+
+    Columns machine, threads, node_cpus, split (fit or test), measured_ns (an access in the system), and
+    alone_ns, a cycle of one thread. Machine x86-1, which spreads its threads over four nodes, is left out.
+    """
+    frame = load("published/lockhammer")
+    frame = frame[(frame.hold_ns == HOLD_NS) & (frame.think_ns == THINK_NS)]
+    frame = frame[(frame.primitive == _PRIMITIVES[what]) & (frame.machine != "x86-1")]
+    # CPUs that share a socket, from the order of pins: x86-2 has one, x86-3 and x86-4 have two.
+    node_cpus = frame.machine.map({"x86-2": 48, "x86-3": 44, "x86-4": 20})
+    alone = frame[frame.threads == 1].set_index("machine").ns_per_access_median
+    frame = frame.assign(
+        node_cpus=node_cpus,
+        split=np.where(frame.machine.isin(FIT_MACHINES), "fit", "test"),
+        measured_ns=frame.ns_per_access_median,
+        alone_ns=frame.machine.map(alone),
+    )
+    return frame[["machine", "threads", "node_cpus", "split", "measured_ns", "alone_ns"]].reset_index(drop=True)
+
+
+def lockhammer_curve(
+    frame: pd.DataFrame, what: str, near_ns: float, far_ns: float, free_ns: float | None = None
+) -> pd.Series:
+    """Return what the closed form says of the rows of `lockhammer`, in nanoseconds; see `lock_curve`."""
+    shape = {"hold_ns": HOLD_NS, "moves": 1} if what == "handover" else {"hold_ns": 0, "moves": 2}
+    shape["free_ns"] = free_ns
+    curves = []
+    for _, part in frame.groupby("machine", sort=False):
+        node_cpus, alone_ns = int(part.node_cpus.iloc[0]), float(part.alone_ns.iloc[0])
+        curve = lock_curve(part.threads.tolist(), node_cpus, near_ns, far_ns, alone_ns=alone_ns, **shape)
+        curves.append(pd.Series(curve, part.index))
+    return pd.concat(curves).reindex(frame.index)
+
+
+def fit_contention() -> pd.DataFrame:
+    """Fit the numbers of contention to the rows of split fit.
+
+    Returns
+    -------
+    DataFrame
+        Index number (as in data/machines), columns value, unit, and residual_percent: the standard deviation
+        of what the fit leaves, of its own rows.
+    """
+    rows = []
+    line_ns = None  # an uncontended lock comes as a line does
+    for what in ("line", "handover"):
+        frame = lockhammer(what)
+        frame = frame[(frame.split == "fit") & (frame.threads > 1)]
+
+        def misses(ends: Vector, frame: pd.DataFrame = frame, what: str = what) -> Vector:
+            return np.log(lockhammer_curve(frame, what, *ends, line_ns) / frame.measured_ns).to_numpy()
+
+        found = least_squares(misses, [100.0, 200.0])
+        left = 100 * float(np.std(found.fun))
+        rows += [(f"{what}_{end}_ps", 1000 * x, "ps", left) for end, x in zip(("local", "remote"), found.x)]
+        line_ns = float(found.x[0])
+    small = load("published/atomic_and_locks_small")
+    small = small[small.machine.str.startswith("g1-16") & (small.implementation == "atomic add")]
+    small = small[small.threads.between(2, 16)]
+    slope, start = np.polyfit(small.threads - 2, small.ns_per_op_in_system, 1)
+    left = 100 * float(np.std(small.ns_per_op_in_system / (start + slope * (small.threads - 2)) - 1))
+    rows += [("line_local_ps, no LSE", 1000 * start, "ps", left)]
+    rows += [("growth_permille, no LSE", 1000 * slope / start, "1/1000", left)]
+    return pd.DataFrame(rows, columns=["number", "value", "unit", "residual_percent"]).set_index("number")
+
+
+def walker_demands(
+    kernel: Kernel, machine: Machine, walkers: int, run_entries: int, size_classes: int = 1
+) -> tuple[float, pd.DataFrame]:
+    """Return what one entry asks of the serial parts of a kernel, when `walkers` free at once on one node.
+
+    A check of the engine by other means: runs of `run_entries`, caches cold, every process on its own CPU.
+
+    Returns
+    -------
+    (float, DataFrame)
+        Nanoseconds an entry that a walker spends alone; and by lock or line, those in which nobody else has
+        it: columns queued_ns, with the move after waiting, and free_ns, without waiting. A cluster's lock is
+        the process's own; inside si->lock nothing else is waited for.
+    """
+    per_kind = {"cpu": machine["cpu_cost_permille"] / 1e6, "memory": machine["memory_cost_permille"] / 1e6}
+    growth = 1 + max(0, walkers - 2) * machine["growth_permille"] / 1000
+    serial: list[tuple[str, float, float]] = []
+
+    def visit(stage: Stage, calls: float, is_alone: bool) -> float:
+        """Book what is serial inside a stage; return its time an entry."""
+        shares = {"entry": 1.0, "call": calls, "run": 1 / run_entries}
+        time = sum(
+            share * getattr(stage.cost, f"{part}_{kind}_ps") * scale
+            for part, share in shares.items()
+            for kind, scale in per_kind.items()
+        )
+        is_device = stage.lock == Lock.DEVICE
+        time += sum(visit(child, calls, is_alone or is_device) for child in stage.children)
+        if stage.lock in (Lock.NONE, Lock.CLUSTER):
+            return time
+        moves = 1.0 if stage.acquired == "entry" and not is_alone else calls
+        line_ns = moves * growth * machine["line_local_ps"] / 1000
+        free = time + line_ns * (stage.lines + (not stage.lock.is_line))
+        queued = time + line_ns * stage.lines
+        if not stage.lock.is_line:
+            queued += moves * growth * machine["handover_local_ps"] / 1000
+        if not is_alone:
+            among = size_classes if stage.lock == Lock.CLASS else 1
+            serial.append((stage.lock.name, queued / among, free / among))
+        return free
+
+    by_run = kernel.native_call == "run" or (kernel.native_call == "run-of-two" and run_entries > 1)
+    parts = [(kernel.run, 1 / run_entries)]
+    if not by_run:
+        parts = [(kernel.single, 1.0), (kernel.drain, 1 / kernel.slot_cache_entries)]
+    total = visit(Stage("walk", kernel.walk), 1 / run_entries, False)
+    total += sum(visit(stage, calls, False) for stages, calls in parts for stage in stages)
+    demands = pd.DataFrame(serial, columns=["lock", "queued_ns", "free_ns"]).groupby("lock").sum()
+    return total - float(demands.free_ns.sum()), demands
