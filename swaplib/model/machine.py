@@ -77,6 +77,7 @@ class Machine:
     numbers: Mapping[str, int]  # the values of `NUMBERS`, by name
     origin: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of each: one of `KINDS`, and source
     core: str = "x86"  # how it changes a contended line: "x86", "LSE" (Arm with far atomics) or "no LSE"
+    memory_nodes: int = 0  # further nodes, which have memory and no CPUs
 
     def __post_init__(self) -> None:
         where = f"machine '{self.name}': "
@@ -84,6 +85,7 @@ class Machine:
         one_of(where + "core", self.core, ("x86", "LSE", "no LSE"))
         check_fields(where, self, capacity=[(1, 1024)], node=[(0, MOST_NODES - 1)], pod=[(0, MOST_CPUS - 1)])
         check_fields(where, self, numbers=Mapping, origin=Mapping)
+        check_fields(where, self, memory_nodes=(0, MOST_NODES))
         at_least(where + "number of CPUs", len(self.capacity), 1, MOST_CPUS)
         if not len(self.capacity) == len(self.node) == len(self.pod):
             raise ValueError(where + "capacity, node and pod must name the same CPUs")
@@ -119,6 +121,18 @@ class Machine:
         """Return the machine with some numbers changed; what was changed is marked assumed."""
         origin = dict.fromkeys(changes, ("assumed", "changed by the caller"))
         return replace(self, numbers={**self.numbers, **changes}, origin={**self.origin, **origin})
+
+    def with_nodes(self, nodes: int, cpus: int, memory_nodes: int = 0) -> Machine:
+        """Return a machine of `cpus` CPUs like the first, in equal parts on `nodes`; each node is one pod.
+
+        `memory_nodes` further nodes have memory alone (CXL, HBM): every process whose memory lies there runs
+        on another node.
+        """
+        at_least(f"machine '{self.name}': number of nodes", nodes, 1, min(cpus, MOST_NODES))
+        node = tuple(cpu * nodes // cpus for cpu in range(cpus))
+        capacity = (self.capacity[0],) * cpus
+        name = f"{self.name}, {cpus} CPUs on {nodes} nodes"
+        return replace(self, name=name, capacity=capacity, node=node, pod=node, memory_nodes=memory_nodes)
 
     def only(self, cpus: Sequence[int]) -> Machine:
         """Return the machine with some of its CPUs, as if all tasks were pinned; nodes and pods close up."""

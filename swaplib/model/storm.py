@@ -132,7 +132,8 @@ class Storm:
         specs = (self.gap_ns, self.swap_entries, self.present_pages, self.file_pages, self.run_entries)
         streams = [random_words(self.processes, experiment, seed, source) for source in range(len(specs))]
         gaps, swap_entries, present_pages, file_pages, run_entries = map(_draw, specs, streams)
-        kill_ns, node = np.cumsum(gaps), np.arange(self.processes, dtype=np.int64) % machine.nodes
+        homes = machine.nodes + machine.memory_nodes
+        kill_ns, node = np.cumsum(gaps), np.arange(self.processes, dtype=np.int64) % homes
         deaths = Deaths(kill_ns - kill_ns[:1], swap_entries, present_pages, file_pages, run_entries, node)
         swap = int(deaths.swap_entries.sum()) + self.swap_used_entries
         free = machine["free_pages"] if self.free_pages is None else self.free_pages

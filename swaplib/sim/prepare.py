@@ -253,7 +253,7 @@ def _tasks(machine: Machine, storm: Storm, policy: Policy, deaths: Deaths, queue
     tasks.process[:count] = np.arange(count)
     if machine.nodes > 1:
         first_of_node = np.array([machine.node.index(node) for node in range(machine.nodes)])
-        tasks.near[:count] = first_of_node[deaths.node]
+        tasks.near[:count] = first_of_node[deaths.node % machine.nodes]
     tasks.weight[kinds == state.WORKER] = _weight(policy.worker_nice)
     tasks.weight[kinds == state.REAPER] = _weight(-20)
     if workers:
