@@ -20,10 +20,11 @@ STORM_TABLES = {
     "exit_storm_6.12_patched": TEMPLATES["mttcg"],
     "exit_storm_instructions": TEMPLATES["icount"],
 }
-MUNMAP_TABLES = ("munmap_by_processes", "munmap_by_size", "munmap_deferred")
+MUNMAP_TABLES = ("munmap_by_processes", "munmap_without_pool_lock", "munmap_by_size", "munmap_deferred")
 # What the tables of data/published call a machine, a kernel (the newest with a pool lock) and a policy.
 NAMES = {"Raspberry Pi 4B": "rpi-4b", "i7-12700": "desktop-i7-12700", "RK3588, CPU2": "rk3588"}
-NAMES |= {"mainline of April 2026": "7.0", "base": "sync", "deferred": "zram-deferred"}
+NAMES |= {"mainline of April 2026": "7.0", "mainline of April 2026 + class index in obj": "7.x-nopool"}
+NAMES |= {"base": "sync", "deferred": "zram-deferred"}
 # Machine, cores of each of two sockets, CPUs; and lock2 of published/spinlock_cna_v11, in nanoseconds: an
 # operation of one thread, and the part that holds the lock (233 an operation with 8 threads of one socket,
 # less a hand-over).
