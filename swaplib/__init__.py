@@ -23,7 +23,8 @@ _NAMES = {
     "evidence.oom": "read_oom",
     "evidence.status": "read_status",
     "evidence.storm_of": "to_storm",
-    "analysis.contention": "closed_network far_share fit_contention lock_curve lockhammer lockhammer_curve walker_demands",
+    "analysis.contention": "closed_network far_share fit_contention lock_curve lockhammer"
+    " lockhammer_curve published_curves walker_demands",
     "analysis.cells": "CELL METRICS machine_of measured_cells observe policy_of predict storm_of with_splits",
     "analysis.calibrate": "NOISE PRIOR calibrate",
     "analysis.machine_file": "generation template write_machine",

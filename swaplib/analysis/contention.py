@@ -18,6 +18,9 @@ Vector = npt.NDArray[np.float64]
 
 FIT_MACHINES = ("x86-2", "x86-3")  # whose rows are fitted; all other tables test the fit
 HOLD_NS, THINK_NS = 200, 1000  # of the fitted rows: spaced, so that no CPU wins a line twice in a row
+# lock2 of published/spinlock_cna_v11: an operation of one thread, and the part that holds the lock (233 ns an
+# operation with 8 threads of one socket, less a hand-over).
+LOCK2_NS, LOCK2_HOLD_NS = 625, 110
 _PRIMITIVES = {"handover": "queued_spinlock", "line": "incdec_refcount"}
 
 
@@ -78,6 +81,7 @@ def lock_curve(
     hold_ns: float = HOLD_NS,
     moves: int = 1,
     free_ns: float | None = None,
+    nodes: int = 2,
 ) -> Vector:
     """Return the nanoseconds of one access in the system, by number of threads.
 
@@ -92,11 +96,13 @@ def lock_curve(
     moves
         Moves of an access: 1 for a lock, 2 for a counter that is raised and lowered.
     free_ns
-        A move that nobody waited for, on one node; None for `near_ns`.
+        A move that nobody waited for, on one node; None for as long as one that was waited for.
+    nodes
+        Nodes of the machine.
     """
     curve = []
     for n in threads:
-        move_ns = near_ns + far_share(n, node_cpus) * (far_ns - near_ns) if n > 1 else 0.0
+        move_ns = near_ns + far_share(n, node_cpus, nodes) * (far_ns - near_ns) if n > 1 else 0.0
         unwaited_ns = move_ns if free_ns is None or n == 1 else free_ns
         held = [[hold_ns + moves * ns] for ns in (move_ns, unwaited_ns)]
         curve.append(closed_network(n, alone_ns - hold_ns, *held) / n)
@@ -168,6 +174,57 @@ def fit_contention() -> pd.DataFrame:
     rows += [("line_local_ps, no LSE", 1000 * start, "ps", left)]
     rows += [("growth_permille, no LSE", 1000 * slope / start, "1/1000", left)]
     return pd.DataFrame(rows, columns=["number", "value", "unit", "residual_percent"]).set_index("number")
+
+
+_NS, _LOCK_NS = "ns_per_update_in_system", "ns_per_read_lock_and_unlock_in_system"
+_GRAVITON2 = "machine.str.startswith('g2') and implementation == 'atomic add'"
+_LOCK2 = "test == 'lock2_threads' and lock == 'qspinlock'"
+# Published curves that test the fit: name, table, its rows, column of times or throughput, CPUs a node, nodes.
+_TESTS = (
+    ("counter, 8 sockets", "atomic_increment", "machine.str.startswith('8 x')", _NS, 56, 8),
+    ("counter, AMD, 2 sockets", "atomic_increment", "machine.str.startswith('AMD')", _NS, 83, 2),
+    ("counter, Arm with LSE", "atomic_and_locks_small", _GRAVITON2, "ns_per_op_in_system", 64, 1),
+    ("read lock, 8 sockets", "rwlock_read", "hold_us == 0 and machine.str.startswith('8 x')", _LOCK_NS, 56, 8),
+    ("spin lock, 4 sockets", "spinlock_cna_v11", _LOCK2, "throughput", 18, 4),
+)
+
+
+def published_curves(machine: Machine) -> pd.DataFrame:
+    """Return published curves that test the fit beside what a machine's numbers say of them.
+
+    What is compared is the shape, since nobody says how long the locks are held: the time of an operation in
+    the system over that with 8 threads.
+
+    Parameters
+    ----------
+    machine
+        Whose numbers of contention are used, on the nodes of the published machines.
+
+    Returns
+    -------
+    DataFrame
+        Columns curve, threads, measured and predicted (both 1 at 8 threads).
+    """
+    near, far, line, line_far = (
+        machine[f"{what}_{end}_ps"] / 1000 for what in ("handover", "line") for end in ("local", "remote")
+    )
+    parts = []
+    for name, table, rows, column, node_cpus, nodes in _TESTS:
+        frame = load(f"published/{table}").query(rows).sort_values("threads")
+        time = 1 / frame[column] if column == "throughput" else frame[column]
+        if column == "throughput":
+            shape = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": line}
+            curve = lock_curve(frame.threads, node_cpus, near, far, nodes=nodes, **shape)
+        else:
+            moves = 2 if table == "rwlock_read" else 1
+            alone = float(frame[column].iloc[0])
+            shape = {"alone_ns": alone, "hold_ns": 0.0, "moves": moves}
+            curve = lock_curve(frame.threads, node_cpus, line, line_far, nodes=nodes, **shape)
+        at_8 = (frame.threads == 8).to_numpy()
+        ends = {"measured": time / time[at_8].iloc[0], "predicted": curve / curve[at_8][0]}
+        parts.append(pd.DataFrame({"curve": name, "threads": frame.threads, **ends}))
+    curves = pd.concat(parts, ignore_index=True)
+    return curves[curves.threads > 1].reset_index(drop=True)
 
 
 def walker_demands(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from swaplib import catalogue
 from swaplib.analysis.cells import measured_cells, munmap_cells, predict, published_cells, with_splits
-from swaplib.analysis.contention import lock_curve
+from swaplib.analysis.contention import LOCK2_HOLD_NS, LOCK2_NS, lock_curve
 from swaplib.analysis.machine_file import TEMPLATES
 from swaplib.evidence.data import data_folder, load
 
@@ -25,11 +25,8 @@ MUNMAP_TABLES = ("munmap_by_processes", "munmap_without_pool_lock", "munmap_by_s
 NAMES = {"Raspberry Pi 4B": "rpi-4b", "i7-12700": "desktop-i7-12700", "RK3588, CPU2": "rk3588"}
 NAMES |= {"mainline of April 2026": "7.0", "mainline of April 2026 + class index in obj": "7.x-nopool"}
 NAMES |= {"base": "sync", "deferred": "zram-deferred"}
-# Machine, cores of each of two sockets, CPUs; and lock2 of published/spinlock_cna_v11, in nanoseconds: an
-# operation of one thread, and the part that holds the lock (233 an operation with 8 threads of one socket,
-# less a hand-over).
+# Machine, cores of each of two sockets, CPUs.
 LOCK_MACHINES = (("2 x 48-core Xeon, 192 threads", 48, 192), ("2 x 128-core Arm server", 128, 256))
-LOCK2_NS, LOCK2_HOLD_NS = 625, 110
 LITTLE_CORES = (0, 1, 2, 3)  # of the RK3588, which was pinned to one of them
 MOST_FOLIO_PAGES = 16  # a page table maps a larger folio at once, which the model does not know
 

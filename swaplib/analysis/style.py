@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import matplotlib as mpl
@@ -55,6 +56,8 @@ def set_style() -> None:
     mpl.rc("legend", frameon=False)
     mpl.rc("savefig", dpi=192)
     mpl.rc("svg", fonttype="path", hashsalt="swaplib")
+    # seaborn's grids set their own layout; that is wanted, and no news to a reader.
+    warnings.filterwarnings("ignore", "The figure layout has changed to tight")
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
