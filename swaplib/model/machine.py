@@ -122,6 +122,11 @@ class Machine:
         origin = dict.fromkeys(changes, ("assumed", "changed by the caller"))
         return replace(self, numbers={**self.numbers, **changes}, origin={**self.origin, **origin})
 
+    def with_contention(self, factor: float) -> Machine:
+        """Return the machine whose hand-overs of locks and moves of lines cost `factor` times as much."""
+        numbers = [name for name in self.numbers if name.startswith(("handover_", "line_"))]
+        return self.but(**{name: round(self[name] * factor) for name in numbers})
+
     def with_nodes(self, nodes: int, cpus: int, memory_nodes: int = 0) -> Machine:
         """Return a machine of `cpus` CPUs like the first, in equal parts on `nodes`; each node is one pod.
 
