@@ -51,6 +51,8 @@ def closed_network(
     free = queued if free_ns is None else np.asarray(free_ns, dtype=float)
     waiting = busy = np.zeros(queued.size)
     cycle = think_ns + free.sum()
+    if cycle == 0:
+        return 0.0
     for customers in range(1, walkers + 1):
         demands = free + np.minimum(busy, 1) * (queued - free)
         inside = demands * (1 + waiting - busy / 2)
