@@ -1,11 +1,12 @@
 """The refusals that all values of the model share: what was wrong, where, and what would be right."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable
+from enum import IntEnum
+from functools import cache, partial
 from numbers import Integral
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ def at_least(what: str, value: object, low: int, high: int | None = None) -> int
     bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
         raise ValueError(f"{what} is {value!r}; expected a whole number {bounds}")
-    number = int(value)
+    number = int(value)  # numpy's may overflow in a product
     if number < low or (high is not None and number > high):
         raise ValueError(f"{what} is {number}; expected a whole number {bounds}")
     return number
@@ -29,49 +30,48 @@ def one_of(what: str, value: object, choices: Iterable[object]) -> None:
         raise ValueError(f"{what} is {value!r}; expected one of {', '.join(map(str, choices))}")
 
 
-def check_fields(where: str, record: object, **bounds: Any) -> None:
-    """Check fields of a frozen dataclass; one that is wrong is a ValueError that names it.
+_annotations: Any = cache(partial(get_type_hints, include_extras=True))
 
-    ``(low, high)`` asks for a whole number, a type for a value of it, a list of one of these for a tuple of
-    them. Numbers of numpy become Python's, whose products do not overflow; lists become tuples.
+
+def check_fields(where: str, record: Any) -> None:
+    """Check a frozen dataclass by its annotations; a field that is wrong is a ValueError that names it.
+
+    ``Annotated[int, low, high]`` asks for a whole number, ``Annotated[str, ...]`` for one of these words, a
+    type for a value of it, an IntEnum also for a name in lower case. Lists become tuples.
     """
-    for name, bound in bounds.items():
-        what, value = where + name, getattr(record, name)
-        if isinstance(bound, list):
-            _checked(what, value, tuple | list)
-            value = tuple(_checked(f"{what}[{i}]", one, bound[0]) for i, one in enumerate(value))
-        object.__setattr__(record, name, value if isinstance(bound, list) else _checked(what, value, bound))
+    for name, kind in _annotations(type(record)).items():
+        object.__setattr__(record, name, _checked(where + name, getattr(record, name), kind))
 
 
-def _checked(what: str, value: Any, bound: Any) -> Any:
-    if isinstance(bound, tuple):
-        return at_least(what, value, *bound)
-    if not isinstance(value, bound):
-        raise ValueError(f"{what} is {value!r}; expected a {getattr(bound, '__name__', 'tuple')}")
+def _checked(what: str, value: Any, kind: Any) -> Any:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated and parts[0] is int:
+        return at_least(what, value, *parts[1:])
+    if origin is Annotated:
+        one_of(what, value, parts[1:])
+    elif type(None) in parts:
+        return value if value is None else _checked(what, value, parts[0])
+    elif isinstance(kind, UnionType):  # its dataclass checks it
+        return value
+    elif isinstance(kind, type) and issubclass(kind, IntEnum) and isinstance(value, str):
+        one_of(what, value, [member.name.lower() for member in kind])
+        return kind[value.upper()]
+    elif not isinstance(value, tuple | list if origin is tuple else origin or kind):
+        raise ValueError(f"{what} is {value!r}; expected a {(origin or kind).__name__}")
+    if origin is tuple:
+        return tuple(_checked(f"{what}[{i}]", one, parts[0]) for i, one in enumerate(value))
     return value
 
 
-def whole_numbers(what: str, values: npt.ArrayLike, low: int, high: int) -> npt.NDArray[Any]:
-    """Return `values` as an array of whole numbers, of any integer dtype or object.
-
-    A float, bool or text is a TypeError; a number outside `low` to `high` is a ValueError with its index.
-    """
+def whole_numbers(what: str, values: npt.ArrayLike, low: int, high: int) -> npt.NDArray[np.int64]:
+    """Return an array of whole numbers; another type is a TypeError, a number out of range a ValueError."""
     array = np.asarray(values)
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind == "f" and not isinstance(
-        values, np.ndarray
-    ):  # numpy's for signed and unsigned together
-        array = np.asarray(values, dtype=object)
-    kinds = {type(value) for value in array.flat} if array.dtype.kind == "O" else {array.dtype.type}
-    if not all(issubclass(kind, Integral) and not issubclass(kind, bool) for kind in kinds):
-        raise TypeError(
-            f"{what} is of type {np.asarray(values).dtype}; expected whole numbers of {low} to {high}"
-        )
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{what} is of type {array.dtype}; expected whole numbers of {low} to {high}")
     for place in np.argwhere((array < low) | (array > high)):
         at = f"[{', '.join(map(str, place))}]" if array.ndim else ""
         raise ValueError(f"{what}{at} is {array[tuple(place)]}; expected {low} to {high}")
-    return array
+    return array.astype(np.int64)
 
 
 def printable(text: str) -> str:

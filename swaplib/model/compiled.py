@@ -1,13 +1,9 @@
 """Compiled functions, whose machine code is kept where it can be written and never goes stale."""
 
-from __future__ import annotations
-
-import atexit
 import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,7 +14,6 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PREFIX = "swaplib-numba-"
 
 
 def compiled(function: Function) -> Function:
@@ -31,21 +26,18 @@ def compiled(function: Function) -> Function:
 
 
 def entry(function: Function) -> Function:
-    """Compile a function that Python calls, on its first call, and keep its machine code.
+    """Compile a function that Python calls, on its first call, without Python's global lock; keep its code.
 
-    Compiled code runs without Python's global lock, so that runs in several threads use several CPUs.
-
-    numba renews a cached function when its own file changes, not when a function that it calls in another
-    file does. So the cache folder carries a digest of the sources of `swaplib.model` and `swaplib.sim`: a
-    changed model is always compiled anew. The folder stands in ``NUMBA_CACHE_DIR``, else in the package's
-    ``__pycache__``, else in the user's cache folder; where none of them can be written, in a temporary
-    folder that is removed at exit.
+    numba renews a kept function when its own file changes, not when a function that it calls in another file
+    does. So the folder carries a digest of the sources of `swaplib.model` and `swaplib.sim`. It stands in
+    ``NUMBA_CACHE_DIR`` or, without that, in the package's ``__pycache__`` or the user's cache folder; where
+    it cannot be written, nothing is kept, and every process compiles anew.
     """
-    config: Any = numba.config
+    folder, config = _cache_folder(), cast(Any, numba.config)
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(_cache_folder())  # read once, when caching is switched on
+    config.CACHE_DIR = str(folder or before)  # read once, when caching is switched on
     try:
-        return _made(function, cache=True, no_cfunc_wrapper=True)
+        return _made(function, cache=folder is not None, no_cfunc_wrapper=True)
     finally:
         config.CACHE_DIR = before
 
@@ -63,51 +55,21 @@ def _made(function: Function, **options: bool) -> Function:
     return cast(Function, dispatcher)
 
 
-def compile_once(function: Any, *kinds: Any) -> None:
-    """Compile a `compiled` function for arguments of these numba types, or load it, one process at a time.
-
-    Processes that start together would otherwise all compile the same; now the second waits and loads.
-    """
-    if getattr(numba.config, "DISABLE_JIT", 0):
-        return
-    try:
-        import fcntl
-    except ImportError:  # not on this system: every process compiles for itself
-        function.compile(kinds)
-        return
-    with (_cache_folder() / "compiling.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        function.compile(kinds)
-
-
 @cache
-def _cache_folder() -> Path:
+def _cache_folder() -> Path | None:
+    """Return a folder for these sources, without those that are a day older; None if none can be written."""
     user = Path(os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    for base in (os.environ.get("NUMBA_CACHE_DIR"), _PACKAGE / "__pycache__", user):
-        if base and _is_writable(folder := Path(base).expanduser() / f"{_PREFIX}{digest_of_sources()}"):
-            _forget_old_sources(folder)
+    told = os.environ.get("NUMBA_CACHE_DIR")
+    for base in [Path(told)] if told else [_PACKAGE / "__pycache__", user]:
+        with contextlib.suppress(OSError):
+            folder = base.expanduser() / f"swaplib-numba-{digest_of_sources()}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "sources").touch()
+            for old in folder.parent.glob("swaplib-numba-*"):
+                if old.stat().st_mtime < folder.stat().st_mtime - 86_400:
+                    shutil.rmtree(old, ignore_errors=True)
             return folder
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # private to this user
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)  # worker processes share it
-    return folder
-
-
-def _is_writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-def _forget_old_sources(current: Path) -> None:
-    """Remove folders of sources that have changed, once they are a day old and nobody can be using them."""
-    for folder in current.parent.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another process was faster
-            if folder != current and folder.stat().st_mtime < current.stat().st_mtime - 86_400:
-                shutil.rmtree(folder)
+    return None
 
 
 @cache

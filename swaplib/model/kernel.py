@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Annotated
 
 from swaplib.model.checks import check_fields, one_of
 
 # The parts of a cost: charged for every entry, call and run, on the CPU and in memory.
 COST_PARTS = tuple(f"{what}_{where}_ps" for what in ("entry", "call", "run") for where in ("cpu", "memory"))
+Picoseconds = Annotated[int, 0, 10**9]
 
 
 class Lock(IntEnum):
@@ -45,19 +47,17 @@ class Cost:
     neighbours).
     """
 
-    entry_cpu_ps: int = 0
-    entry_memory_ps: int = 0
-    call_cpu_ps: int = 0
-    call_memory_ps: int = 0
-    run_cpu_ps: int = 0
-    run_memory_ps: int = 0
-    kind: str = "assumed"
+    entry_cpu_ps: Picoseconds = 0
+    entry_memory_ps: Picoseconds = 0
+    call_cpu_ps: Picoseconds = 0
+    call_memory_ps: Picoseconds = 0
+    run_cpu_ps: Picoseconds = 0
+    run_memory_ps: Picoseconds = 0
+    kind: Annotated[str, "measured", "published", "fitted", "assumed"] = "assumed"
     source: str = ""
 
     def __post_init__(self) -> None:
-        where = f"cost from {self.source or 'code'}: "
-        check_fields(where, self, **dict.fromkeys(COST_PARTS, (0, 10**9)))
-        one_of(where + "kind", self.kind, ("measured", "published", "fitted", "assumed"))
+        check_fields(f"cost from {self.source or 'code'}: ", self)
 
     def total_ps(self, run_entries: int = 1, calls_per_run: int = 1) -> float:
         """Picoseconds an entry in runs of `run_entries` that `calls_per_run` calls free."""
@@ -73,19 +73,16 @@ class Stage:
     name: str
     cost: Cost = Cost()  # of the step by itself
     lock: Lock = Lock.NONE
-    acquired: str = "call"  # how often the lock is taken: for each "call" or "entry"
-    lines: int = 0  # cache lines that move when another CPU had it last: changes of a line, else what a lock protects
+    acquired: Annotated[str, "call", "entry"] = "call"  # for each of which the lock is taken
+    # Cache lines that move when another CPU had it last: changes of a line, else those that a lock protects.
+    lines: Annotated[int, 0, 16] = 0
     zram: bool = False  # belongs to zram and zsmalloc: a policy may defer it alone
     objects: bool = False  # is skipped for same-filled pages, which zram stores without an object
-    zspages: bool = False  # gives pages of zsmalloc back: dearer where the storm's content leaves more of them
+    zspages: bool = False  # gives zsmalloc's pages back: dearer where a storm's content leaves more of them
     children: tuple[Stage, ...] = ()  # stages that run inside
 
     def __post_init__(self) -> None:
-        where = f"stage '{self.name}': "
-        one_of(where + "acquired", self.acquired, ("call", "entry"))
-        check_fields(
-            where, self, cost=Cost, lock=Lock, lines=(0, 16), zram=bool, objects=bool, zspages=bool, children=[Stage]
-        )
+        check_fields(f"stage '{self.name}': ", self)
 
     def walk(self) -> Iterator[Stage]:
         """Yield the stage and everything inside it, outermost first."""
@@ -100,11 +97,12 @@ class Kernel:
 
     name: str  # the release from which it holds
     what: str  # sets it apart
-    native_call: str  # what one call frees: "entry", "run", or "run-of-two" (a run of two entries or more)
+    # What one call frees; "run-of-two" is a run of two entries or more.
+    native_call: Annotated[str, "entry", "run", "run-of-two"]
     single: tuple[Stage, ...]  # of a call that frees one entry, up to the slot cache where there is one
     run: tuple[Stage, ...]  # of a call that frees a run at once
     drain: tuple[Stage, ...]  # of emptying the slot cache; none where there is no cache
-    slot_cache_entries: int  # of each CPU; 0 where there is none
+    slot_cache_entries: Annotated[int, 0, 4096]  # of each CPU; 0 where there is none
     walk: Cost  # of meeting a run in the page table
     present: Cost  # of unmapping a present page
     flush: Cost  # of freeing it later
@@ -112,7 +110,7 @@ class Kernel:
     list_push: Cost  # of putting a record on a shared list
     allocate: Cost  # of allocating swap slots
     compress: Cost  # of compressing a reclaimed page
-    zone_pages: int  # present pages that the page allocator takes back under one zone lock
+    zone_pages: Annotated[int, 1, 4096]  # present pages that the allocator takes under one zone lock
     ordered_single: bool  # max_active = 1 means one worker in the whole system (before 6.9)
     # A woken task lets the running one finish its first slice (RUN_TO_PARITY, 6.12 kernel/sched/fair.c),
     # else a later virtual deadline is enough to lose the CPU.
@@ -120,13 +118,7 @@ class Kernel:
 
     def __post_init__(self) -> None:
         where = f"kernel '{self.name}': "
-        one_of(where + "native_call", self.native_call, ("entry", "run", "run-of-two"))
-        check_fields(where, self, single=[Stage], run=[Stage], drain=[Stage], zone_pages=(1, 4096))
-        check_fields(
-            where, self, walk=Cost, present=Cost, flush=Cost, zone=Cost, list_push=Cost, allocate=Cost
-        )
-        check_fields(where, self, compress=Cost, ordered_single=bool, run_to_parity=bool)
-        check_fields(where, self, slot_cache_entries=(0, 4096))
+        check_fields(where, self)
         if not self.single or not self.run:
             raise ValueError(where + "single and run need at least one stage")
         if bool(self.drain) != bool(self.slot_cache_entries):
@@ -136,12 +128,12 @@ class Kernel:
     def features(self) -> frozenset[str]:
         """What a policy may need: ``slot cache``, ``device lock``, ``free by run``."""
         stages = [stage for top in (*self.run, *self.drain) for stage in top.walk()]
-        found = {"slot cache"} if self.slot_cache_entries else set()
-        if any(stage.lock == Lock.DEVICE for stage in stages):
-            found.add("device lock")
-        if self.native_call != "entry":
-            found.add("free by run")
-        return frozenset(found)
+        has = {
+            "slot cache": self.slot_cache_entries > 0,
+            "device lock": any(stage.lock == Lock.DEVICE for stage in stages),
+            "free by run": self.native_call != "entry",
+        }
+        return frozenset(feature for feature in has if has[feature])
 
     def workers_on_node(self, max_active: int, node_cpus: int, cpus: int) -> int:
         """Workers of an unbound workqueue that may run at once on a node; 0: one in the whole system.
@@ -157,10 +149,10 @@ class Kernel:
 
     def with_core(self, permille: int) -> Kernel:
         """Return the kernel with the entry parts of walking and of all stages outside zram multiplied."""
-        parts = ("entry_cpu_ps", "entry_memory_ps")
 
         def multiplied(cost: Cost) -> Cost:
-            return replace(cost, **{part: getattr(cost, part) * permille // 1000 for part in parts})
+            cpu, memory = cost.entry_cpu_ps * permille // 1000, cost.entry_memory_ps * permille // 1000
+            return replace(cost, entry_cpu_ps=cpu, entry_memory_ps=memory)
 
         return self if permille == 1000 else self._with_costs(multiplied, skip_zram=True)
 
@@ -179,9 +171,8 @@ class Kernel:
             return replace(cost, **{part: round(value) for part, value in values.items()})
 
         kernel = self._with_costs(lambda cost: multiplied(cost, {part: part for part in COST_PARTS}))
-        return replace(
-            kernel, present=multiplied(self.present, of_page), flush=multiplied(self.flush, of_page)
-        )
+        present, flush = multiplied(self.present, of_page), multiplied(self.flush, of_page)
+        return replace(kernel, present=present, flush=flush)
 
     def without_zram(self) -> Kernel:
         """Return the kernel with every zram stage taken out of a call: what is left when zram is deferred."""
@@ -201,12 +192,10 @@ class Kernel:
         return tuple(outermost(self.drain or self.run))
 
     def _with_costs(self, change: Callable[[Cost], Cost], skip_zram: bool = False) -> Kernel:
-        def changed(stages: tuple[Stage, ...]) -> Iterator[Stage]:
-            for stage in stages:
-                if skip_zram and stage.zram:
-                    yield stage
-                else:
-                    yield replace(stage, cost=change(stage.cost), children=tuple(changed(stage.children)))
+        def changed(stage: Stage) -> Stage:
+            if skip_zram and stage.zram:
+                return stage
+            return replace(stage, cost=change(stage.cost), children=tuple(map(changed, stage.children)))
 
-        single, run, drain = (tuple(changed(stages)) for stages in (self.single, self.run, self.drain))
+        single, run, drain = (tuple(map(changed, stages)) for stages in (self.single, self.run, self.drain))
         return replace(self, walk=change(self.walk), single=single, run=run, drain=drain)

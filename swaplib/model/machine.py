@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import pandas as pd
 
@@ -16,13 +17,7 @@ MOST_PS = 10**7  # picoseconds of one hand-over
 
 # Name, unit, smallest and largest value, what it is. With these bounds products of times fit into 64 bits.
 NUMBERS = (
-    (
-        "cpu_cost_permille",
-        "1/1000",
-        1,
-        10**6,
-        "CPU part of every cost at capacity 1024, against the reference",
-    ),
+    ("cpu_cost_permille", "1/1000", 1, 10**6, "CPU part of a cost at capacity 1024, against the reference"),
     ("memory_cost_permille", "1/1000", 0, 10**5, "memory part of every cost, against the reference machine"),
     ("core_entry_permille", "1/1000", 1, 10**5, "entry parts outside zram, against the reference machine"),
     ("remote_memory_permille", "1/1000", 1000, 10**4, "memory part when the entry's home is another node"),
@@ -37,13 +32,7 @@ NUMBERS = (
     ("wake_ns", "ns", 0, SECOND, "from wake-up to running on an idle CPU"),
     ("prelude_ns", "ns", 0, SECOND, "from running with the fatal signal to opening the gather"),
     ("postlude_ns", "ns", 0, SECOND, "from closing the gather to being reaped"),
-    (
-        "warm_entries",
-        "entries",
-        0,
-        MOST_PAGES,
-        "that caches hold when exit follows swap-out; 0 is always cold",
-    ),
+    ("warm_entries", "entries", 0, MOST_PAGES, "held by caches when exit follows swap-out; 0: always cold"),
     ("gather_record_ps", "ps", 0, 10**7, "storing one record in a gather, at the reference core"),
     ("gather_page_ns", "ns", 0, SECOND, "allocating one batch page"),
     ("queue_work_ns", "ns", 0, SECOND, "queueing one work"),
@@ -52,13 +41,7 @@ NUMBERS = (
     ("fault_ns", "ns", 0, SECOND, "touching one new page: fault, allocation, clearing"),
     ("memory_pages", "pages", 1, MOST_PAGES, "memory of 4 KiB pages"),
     ("free_pages", "pages", 0, MOST_PAGES, "free when the storm begins"),
-    (
-        "watermark_pages",
-        "pages",
-        0,
-        MOST_PAGES,
-        "low: reclaim below it; GFP_ATOMIC fails below a fifth of it",
-    ),
+    ("watermark_pages", "pages", 0, MOST_PAGES, "low: reclaim below it; GFP_ATOMIC fails at a fifth of it"),
     ("zram_ratio_permille", "1/1000", 1000, 10**9, "uncompressed size over zram memory"),
     ("swap_slots", "entries", 1, 1 << 44, "size of the swap device"),
 )
@@ -70,22 +53,19 @@ class Machine:
 
     name: str
     what: str  # one sentence
-    capacity: tuple[int, ...]  # 1024 is the machine's fastest core
-    node: tuple[int, ...]  # of memory
-    pod: tuple[int, ...]  # CPUs that share a cache
-    preemption: str  # "full" or "voluntary"
+    capacity: tuple[Annotated[int, 1, 1024], ...]  # 1024 is the machine's fastest core
+    node: tuple[Annotated[int, 0, MOST_NODES - 1], ...]  # of memory
+    pod: tuple[Annotated[int, 0, MOST_CPUS - 1], ...]  # CPUs that share a cache
+    preemption: Annotated[str, "full", "voluntary"]
     numbers: Mapping[str, int]  # the values of `NUMBERS`, by name
     origin: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of each: one of `KINDS`, and source
-    core: str = "x86"  # how it changes a contended line: "x86", "LSE" (Arm with far atomics) or "no LSE"
-    memory_nodes: int = 0  # further nodes, which have memory and no CPUs
+    # How a contended line is changed: as on x86, on Arm with far atomics (LSE), or by trying again.
+    core: Annotated[str, "x86", "LSE", "no LSE"] = "x86"
+    memory_nodes: Annotated[int, 0, MOST_NODES] = 0  # further nodes, which have memory and no CPUs
 
     def __post_init__(self) -> None:
         where = f"machine '{self.name}': "
-        one_of(where + "preemption", self.preemption, ("full", "voluntary"))
-        one_of(where + "core", self.core, ("x86", "LSE", "no LSE"))
-        check_fields(where, self, capacity=[(1, 1024)], node=[(0, MOST_NODES - 1)], pod=[(0, MOST_CPUS - 1)])
-        check_fields(where, self, numbers=Mapping, origin=Mapping)
-        check_fields(where, self, memory_nodes=(0, MOST_NODES))
+        check_fields(where, self)
         at_least(where + "number of CPUs", len(self.capacity), 1, MOST_CPUS)
         if not len(self.capacity) == len(self.node) == len(self.pod):
             raise ValueError(where + "capacity, node and pod must name the same CPUs")
@@ -104,7 +84,6 @@ class Machine:
             raise ValueError(f"{where}free_pages is more than memory_pages {numbers['memory_pages']}")
 
     def __getitem__(self, name: str) -> int:
-        """Return one number."""
         return self.numbers[name]
 
     @property
@@ -153,9 +132,6 @@ class Machine:
 
     def df(self) -> pd.DataFrame:
         """Return every number: columns number, value, unit, kind, source and what."""
-        origin = [self.origin.get(name, ("assumed", "")) for name, *_ in NUMBERS]
-        rows = [
-            (name, self[name], unit, *own, what)
-            for (name, unit, _, _, what), own in zip(NUMBERS, origin, strict=True)
-        ]
+        own = {name: self.origin.get(name, ("assumed", "")) for name in self.numbers}
+        rows = [(name, self[name], unit, *own[name], what) for name, unit, _, _, what in NUMBERS]
         return pd.DataFrame(rows, columns=["number", "value", "unit", "kind", "source", "what"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
-from swaplib.model.checks import check_fields, one_of
+from swaplib.model.checks import check_fields
 
 
 class Hold(IntEnum):
@@ -41,96 +41,36 @@ class Workers(IntEnum):
 class Policy:
     """One way of releasing swap entries at exit, as a row of orthogonal choices.
 
-    Parameters
-    ----------
-    name, origin, what
-        What it is called, who proposed it where, and one sentence on what it does.
-    hold
-        Where a met run waits (`Hold`, or its name in lower case).
-    freed_by_caller
-        True when the exiting process itself frees what was held (``gather-sync``); False when kworkers do.
-    grouping
-        What one call frees (`Grouping`, or its name).
-    threshold
-        Exiting processes from which runs wait; 0 is always. A gather that began to hold goes on holding.
-    swap_entries_min
-        Entries a process must have for its runs to be held.
-    minimum_is_reread
-        True when the minimum is compared with what is left at every run, False when once at the start.
-    dying_only
-        True when only dying tasks hold (the patch); False when munmap does too.
-    only_if_useful
-        Hold only while present pages remain or another task waits for this CPU.
-    backlog_entries_max
-        Hold only while fewer entries than this are held or queued anywhere; None is no bound.
-    batch_records
-        Records that make a work of the list.
-    pool_pages
-        Pages of 512 objects that the zram buffer may use.
-    present_first
-        Two passes: present pages and their flush first, swap entries after.
-    workers, max_active, exiting_per_worker, worker_nice
-        How many kworkers free at once (`Workers`, or its name) at which nice level (-20 to 19).
-    reapers
-        Reaping threads beside the exiting processes (process_mrelease).
-    needs
-        Kernel features without which it makes no sense, see `swaplib.model.kernel.Kernel.features`.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of its range, naming the field.
+    A value out of its range is a ValueError that names the field. Choices may be given by their names.
     """
 
     name: str
-    origin: str = ""
-    what: str = ""
-    hold: Hold = Hold.NOWHERE
+    origin: str = ""  # who proposed it where
+    what: str = ""  # it does, in one sentence
+    hold: Hold = Hold.NOWHERE  # where a met run waits
+    # True when the exiting process itself frees what was held (gather-sync), False when kworkers do.
     freed_by_caller: bool = False
-    grouping: Grouping = Grouping.KERNEL
-    threshold: int = 0
-    swap_entries_min: int = 0
+    grouping: Grouping = Grouping.KERNEL  # what one call frees
+    threshold: Annotated[int, 0, 1 << 30] = 0  # exiting processes from which runs wait; 0 is always
+    swap_entries_min: Annotated[int, 0, 1 << 30] = 0  # that a process must have for its runs to be held
+    # True when the minimum is compared with what is left at every run, False when once at the start.
     minimum_is_reread: bool = False
-    dying_only: bool = True
-    only_if_useful: bool = False
-    backlog_entries_max: int | None = None
-    batch_records: int = 32
-    pool_pages: int = 64
-    present_first: bool = False
-    workers: Workers = Workers.WORKQUEUE
-    max_active: int = 1
-    exiting_per_worker: int = 8
-    worker_nice: int = -20
-    reapers: int = 0
-    needs: tuple[str, ...] = ()
+    dying_only: bool = True  # only dying tasks hold (the patch); else munmap does too
+    only_if_useful: bool = False  # hold only while present pages remain or another task waits for this CPU
+    # Hold only while fewer entries than this are held or queued anywhere; None is no bound.
+    backlog_entries_max: Annotated[int, 1, 1 << 40] | None = None
+    batch_records: Annotated[int, 1, 4096] = 32  # that make a work of the list
+    pool_pages: Annotated[int, 1, 1 << 20] = 64  # of 512 objects, that the zram buffer may use
+    present_first: bool = False  # two passes: present pages and their flush first, swap entries after
+    workers: Workers = Workers.WORKQUEUE  # how many kworkers free at once
+    max_active: Annotated[int, 1, 512] = 1
+    exiting_per_worker: Annotated[int, 1, 1 << 20] = 8
+    worker_nice: Annotated[int, -20, 19] = -20
+    reapers: Annotated[int, 0, 64] = 0  # threads beside the exiting processes (process_mrelease)
+    needs: tuple[str, ...] = ()  # kernel features without which it makes no sense, see `Kernel.features`
 
     def __post_init__(self) -> None:
-        where = f"policy '{self.name}': "
-        for field, choice in (("hold", Hold), ("grouping", Grouping), ("workers", Workers)):
-            value = getattr(self, field)
-            if not isinstance(value, choice):
-                one_of(where + field, value, [member.name.lower() for member in choice])
-                object.__setattr__(self, field, choice[value.upper()])
-        check_fields(
-            where,
-            self,
-            freed_by_caller=bool,
-            threshold=(0, 1 << 30),
-            swap_entries_min=(0, 1 << 30),
-            minimum_is_reread=bool,
-            dying_only=bool,
-            only_if_useful=bool,
-            batch_records=(1, 4096),
-            pool_pages=(1, 1 << 20),
-            present_first=bool,
-            max_active=(1, 512),
-            exiting_per_worker=(1, 1 << 20),
-            worker_nice=(-20, 19),
-            reapers=(0, 64),
-            needs=[str],
-        )
-        if self.backlog_entries_max is not None:
-            check_fields(where, self, backlog_entries_max=(1, 1 << 40))
+        check_fields(f"policy '{self.name}': ", self)
 
     def but(self, **changes: Any) -> Policy:
         """Return the policy with some choices changed; an unknown one is a ValueError that lists them all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,30 +28,27 @@ class Background:
     reported as other time, not as background.
     """
 
-    threads: int
-    burst_ns: int
-    period_ns: int
-    nice: int = 0
+    threads: Annotated[int, 1, 4096]
+    burst_ns: Annotated[int, 1, LONGEST_NS]
+    period_ns: Annotated[int, 1, LONGEST_NS]
+    nice: Annotated[int, -20, 19] = 0
     realtime: bool = False
     monitor: bool = False
 
     def __post_init__(self) -> None:
-        check_fields("background: ", self, threads=(1, 4096), nice=(-20, 19), realtime=bool, monitor=bool)
-        check_fields("background: ", self, burst_ns=(1, LONGEST_NS), period_ns=(1, LONGEST_NS))
+        check_fields("background: ", self)
 
 
 @dataclass(frozen=True)
 class Phase:
     """A part of the foreground's start: `cpu_ns` at capacity 1024, then `pages` to touch, by `threads`."""
 
-    cpu_ns: int
-    pages: int = 0
-    threads: int = 1
+    cpu_ns: Annotated[int, 0, LONGEST_NS]
+    pages: Annotated[int, 0, MOST_ENTRIES] = 0
+    threads: Annotated[int, 1, 64] = 1
 
     def __post_init__(self) -> None:
-        check_fields(
-            "foreground phase: ", self, cpu_ns=(0, LONGEST_NS), pages=(0, MOST_ENTRIES), threads=(1, 64)
-        )
+        check_fields("foreground phase: ", self)
 
 
 @dataclass(frozen=True)
@@ -60,47 +57,36 @@ class Storm:
 
     name: str
     what: str = ""  # one sentence
-    processes: int = 1  # that die
+    processes: Annotated[int, 0, 1_000_000] = 1  # that die
     swap_entries: Spec = 16384  # of each process
     present_pages: Spec = 0  # of 4 KiB, of each
     file_pages: Spec = 0
     run_entries: Spec = 1  # of the runs that the page-table walk sees
-    folio_pages: int = 1  # of a present anonymous folio: 16 for 64 KiB folios
-    layout: str = "random"  # of page-out: "random" blocks of run_entries, "sequential", or "even-odd" pages
+    folio_pages: Annotated[int, 1, 512] = 1  # of a present anonymous folio: 16 for 64 KiB folios
+    # Of page-out: random blocks of run_entries, or by even and odd pages.
+    layout: Annotated[str, "random", "sequential", "even-odd"] = "random"
     swapped_in_front: bool = False  # in the address space, as the lab pages out; else evenly among the others
     gap_ns: Spec = 0  # between kills
-    how: str = "exit"  # or "munmap": the task lives on, without prelude, reaping and being counted as dying
-    sharing: int = 1  # processes whose entries share clusters
-    size_classes: int = 1  # of zsmalloc in use: 1 when all pages compress alike, about 100 with apps
-    same_filled_permille: int = 0  # of the pages, which zram stores without an object
-    free_zspage_permille: int = 1000  # cost of giving zsmalloc's pages back, against content that compresses 2.75 to 1
-    zspage_objects: int = 4
+    # A munmap lets the task live on, without prelude, reaping and being counted as dying.
+    how: Annotated[str, "exit", "munmap"] = "exit"
+    sharing: Annotated[int, 1, 4096] = 1  # processes whose entries share clusters
+    size_classes: Annotated[int, 1, 256] = 1  # of zsmalloc: 1 when all pages compress alike, 100 with apps
+    same_filled_permille: Annotated[int, 0, 1000] = 0  # of the pages, which zram stores without an object
+    # Cost of giving zsmalloc's pages back, against content that compresses 2.75 to 1.
+    free_zspage_permille: Annotated[int, 0, 10**5] = 1000
+    zspage_objects: Annotated[int, 1, 64] = 4
     frees_in_order: bool = False  # a process frees the objects of a zspage in allocation order
     cold: bool = True  # caches; not when exit follows swap-out closely (the machine's warm_entries)
     background: tuple[Background, ...] = ()
     foreground: tuple[Phase, ...] = ()
-    foreground_at_ns: int = 0
+    foreground_at_ns: Annotated[int, 0, LONGEST_NS] = 0
     foreground_reclaims: bool = True  # by itself below the watermark; else it waits for memory
-    free_pages: int | None = None  # at the start; None: as many as the machine says
-    swap_used_entries: int = 0  # by others, at the start
-    limit_ns: int = 60_000_000_000  # a run that has not ended by then is cut off, and says so
+    free_pages: Annotated[int, 0, MOST_PAGES] | None = None  # at the start; None: as the machine says
+    swap_used_entries: Annotated[int, 0, MOST_PAGES] = 0  # by others, at the start
+    limit_ns: Annotated[int, 1, LONGEST_NS] = 60_000_000_000  # after which a run is cut off, and says so
 
     def __post_init__(self) -> None:
-        where = f"storm '{self.name}': "
-        one_of(where + "layout", self.layout, ("random", "sequential", "even-odd"))
-        one_of(where + "how", self.how, ("exit", "munmap"))
-        check_fields(where, self, processes=(0, 1_000_000), sharing=(1, 4096), folio_pages=(1, 512))
-        check_fields(
-            where, self, size_classes=(1, 256), same_filled_permille=(0, 1000), zspage_objects=(1, 64), free_zspage_permille=(0, 10**5)
-        )
-        check_fields(
-            where, self, swapped_in_front=bool, frees_in_order=bool, cold=bool, foreground_reclaims=bool
-        )
-        check_fields(where, self, background=[Background], foreground=[Phase])
-        check_fields(where, self, foreground_at_ns=(0, LONGEST_NS), limit_ns=(1, LONGEST_NS))
-        check_fields(where, self, swap_used_entries=(0, MOST_PAGES))
-        if self.free_pages is not None:
-            check_fields(where, self, free_pages=(0, MOST_PAGES))
+        check_fields(f"storm '{self.name}': ", self)
         for name in ("swap_entries", "present_pages", "file_pages"):
             self._check_spec(name, 0, MOST_ENTRIES)
         self._check_spec("run_entries", 1, CLUSTER_ENTRIES)
@@ -139,13 +125,11 @@ class Storm:
         free = machine["free_pages"] if self.free_pages is None else self.free_pages
         pages = int(deaths.present_pages.sum() + deaths.file_pages.sum()) + free
         pages += swap * 1000 // machine["zram_ratio_permille"]
-        for number, need, what in (
-            ("swap_slots", swap, "has {} swap entries"),
-            ("memory_pages", pages, "needs {} pages with the free ones and zram"),
-        ):
-            if need > machine[number]:
-                has = f"machine '{machine.name}' has {machine[number]}"
-                raise ValueError(f"storm '{self.name}' {what.format(need)}; {has}")
+        where, has = f"storm '{self.name}'", f"machine '{machine.name}' has"
+        if swap > (most := machine["swap_slots"]):
+            raise ValueError(f"{where} has {swap} swap entries; {has} {most}")
+        if pages > (most := machine["memory_pages"]):
+            raise ValueError(f"{where} needs {pages} pages with the free ones and zram; {has} {most}")
         return deaths
 
 
@@ -171,25 +155,20 @@ def jump_entries(layout: str, run_entries: int, sharing: int = 1) -> int:
     return max(1, CLUSTER_ENTRIES // sharing) if layout == "even-odd" else run_entries
 
 
-def sorted_run_entries(
-    layout: str, run_entries: int, entries: int, batch_entries: int, sharing: int = 1
-) -> int:
+def sorted_run_entries(layout: str, run_entries: int, entries: int, batch: int, sharing: int = 1) -> int:
     """Return the mean run, in entries, after sorting a batch of a process by offset.
 
-    A batch of `batch_entries` holds the share q of the process's `entries`. Random blocks: a block's
+    A batch of `batch` entries holds the share q of the process's `entries`. Random blocks: a block's
     neighbour is in the same batch with probability q, so runs grow to run_entries / (1 - q). Even-odd pages:
     the batch holds both halves of a stretch. Sequential: the batch is one stretch. Slots of a cluster that
     others of the `sharing` processes hold end a run.
     """
     if entries == 0:
         return 1
-    longest = max(1, CLUSTER_ENTRIES // sharing)
-    batch = max(1, min(batch_entries, entries))
-    if layout == "sequential":
-        return min(longest, batch)
+    longest, batch = max(1, CLUSTER_ENTRIES // sharing), max(1, min(batch, entries))
     if layout == "even-odd":
         return min(longest, max(1, batch // 2))
-    if batch == entries:
+    if layout == "sequential" or batch == entries:
         return min(longest, batch)
     return min(longest, max(run_entries, round(run_entries * entries / (entries - batch))))
 
@@ -209,9 +188,7 @@ def random_words(count: int, *key: int) -> npt.NDArray[np.uint64]:
 
 def _draw(spec: Spec, words: npt.NDArray[np.uint64]) -> Array:
     """Map raw words to values by multiplication and shift, without floating point."""
-    if isinstance(spec, tuple):
-        low, high = spec
-        return np.array([low + (int(word) * (high - low + 1) >> 64) for word in words], dtype=np.int64)
-    if isinstance(spec, list):
-        return np.array([spec[int(word) * len(spec) >> 64] for word in words], dtype=np.int64)
-    return np.full(words.size, spec, dtype=np.int64)
+    if isinstance(spec, int):
+        return np.full(words.size, spec, dtype=np.int64)
+    values = range(spec[0], spec[1] + 1) if isinstance(spec, tuple) else spec
+    return np.array([values[int(word) * len(values) >> 64] for word in words], dtype=np.int64)

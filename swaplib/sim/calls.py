@@ -3,10 +3,9 @@
 A call is made in grains: several acquisitions of a lock are simulated as one, for as many entries at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -14,79 +13,76 @@ from swaplib.model.compiled import compiled
 from swaplib.model.kernel import COST_PARTS, Kernel, Lock, Stage
 from swaplib.model.policy import Grouping, Hold, Policy
 from swaplib.sim import state
-from swaplib.sim.clock import close_segment
 from swaplib.sim.queues import schedule
+from swaplib.sim.scheduler import close_segment, spend
 from swaplib.sim.state import ACQUIRE, AGAIN, BY_RUN, CPU_BUSY, RUN, SINGLE, SPEND, WAIT
 from swaplib.sim.world import Records, World, records
 
 # Plain numbers for the compiler.
 _CLUSTER, _CLASS, _ZONE = int(Lock.CLUSTER), int(Lock.CLASS), int(Lock.ZONE)
 _KERNEL, _ENTRY, _SORTED = int(Grouping.KERNEL), int(Grouping.ENTRY), int(Grouping.CLUSTER)
+_STORED = (Lock.POOL, Lock.POOL_READERS, Lock.CLASS, Lock.ZRAM_COUNTER)  # taken by a page on its way to zram
 _MASK = (1 << 31) - 1  # products of two 31-bit numbers stay inside int64, in numpy too
 
-NATIVE_CALLS = ("entry", "run", "run-of-two")
 LONGEST_GRAIN = 64  # entries of several runs in one grain
 CLUSTERS = 1024  # at most so many cluster locks are told apart
 
 
 def programs_of(kernel: Kernel, policy: Policy) -> tuple[Records, Records]:
-    """Return the operations of all programs, and where each program begins and ends."""
+    """Return the operations of all programs, and where each begins and ends; bad locks are a ValueError."""
     calls = kernel.without_zram() if policy.hold == Hold.ZRAM_BUFFER else kernel
-    stages = {
+    slots = Lock.DEVICE if "device lock" in kernel.features else Lock.SWAP_COUNTER
+    stages = [stage for top in kernel.run for stage in top.walk()]
+    objects = [stage for stage in stages if stage.lock in _STORED]
+    stores = (replace(stage, zram=False, objects=False, children=()) for stage in objects)
+    of_program = {
         state.SINGLE: calls.single,
         state.BY_RUN: calls.run,
         state.EMPTY_CACHE: calls.drain,
         state.ZRAM_OBJECTS: kernel.zram_stages(),
         state.LIST_PUSH: (Stage("push", kernel.list_push, Lock.LIST, lines=1),),
-        state.SWAP_OUT: _swap_out(kernel),
+        state.SWAP_OUT: (Stage("slots", kernel.allocate, slots), Stage("compress", kernel.compress), *stores),
         state.FREE_PAGES: (Stage("free pages", kernel.flush), Stage("zone", kernel.zone, Lock.ZONE, lines=3)),
     }
-    programs = records(state.PROGRAM, state.PROGRAMS)
-    operations: list[np.void] = []
-    for program in range(state.PROGRAMS):
+    programs = records(state.PROGRAM, len(of_program))
+    operations: list[Any] = []
+    for program, of_call in of_program.items():
         programs[program].first = len(operations)
-        operations.extend(flatten(stages[program]))
+        operations.extend(_operations(f"kernel '{kernel.name}'", of_call, ()))
         programs[program].end = len(operations)
     return np.array(operations, state.OPERATION).view(np.recarray), programs
 
 
-def flatten(stages: tuple[Stage, ...], is_alone: bool = False) -> Iterator[np.void]:
+def _operations(where: str, stages: tuple[Stage, ...], held: tuple[Lock, ...]) -> Iterator[Any]:
     """Yield the operations of stages in order: inside its lock a stage's own work, then its children.
 
-    Inside a lock of which there is one, nobody else comes between two entries (`is_alone`): what is taken for
-    every entry then moves to this CPU once a call.
+    Inside si->lock, of which there is one, nobody else comes between two entries: what is taken for every
+    entry then moves to this CPU once a call.
     """
+
+    def operation(code: int, **values: int) -> Any:
+        made = np.zeros((), state.OPERATION)
+        for name, value in {"code": code, **values}.items():
+            made[name] = value
+        return made
+
     for stage in stages:
-        per_entry = stage.acquired == "entry"
-        operation = np.zeros((), state.OPERATION)
-        operation["lock"] = int(stage.lock)
+        costs = {part: getattr(stage.cost, part) for part in COST_PARTS}
+        by_entry = stage.acquired == "entry"
+        inside = (*held, stage.lock) if stage.lock else held
+        what, name = f"{where}: stage '{stage.name}'", stage.lock.name
+        if stage.lock and stage.lock in held:
+            raise ValueError(f"{what} takes the {name} lock while it is held; it would wait for ever")
+        if len(inside) > state.MOST_HELD:
+            raise ValueError(f"{what} holds {len(inside)} locks; at most {state.MOST_HELD}")
         if stage.lock:
-            taken = operation.copy()
-            taken["code"], taken["is_line"], taken["lines"] = ACQUIRE, stage.lock.is_line, stage.lines
-            taken["per_entry"], taken["moves_per_entry"] = per_entry, per_entry and not is_alone
-            yield taken
-        if stage.cost.total_ps() > 0:
-            spent = operation.copy()
-            spent["code"], spent["objects"], spent["zspages"] = SPEND, stage.objects, stage.zspages
-            for part in COST_PARTS:
-                spent[part] = getattr(stage.cost, part)
-            yield spent
-        yield from flatten(stage.children, is_alone or stage.lock == Lock.DEVICE)
+            moved = {"moves_per_entry": by_entry and Lock.DEVICE not in held, "lines": stage.lines}
+            yield operation(ACQUIRE, lock=stage.lock, is_line=stage.lock.is_line, per_entry=by_entry, **moved)
+        if any(costs.values()):
+            yield operation(SPEND, objects=stage.objects, zspages=stage.zspages, **costs)
+        yield from _operations(where, stage.children, inside)
         if stage.lock:
-            operation["code"] = state.DROP
-            yield operation
-
-
-def _swap_out(kernel: Kernel) -> tuple[Stage, ...]:
-    """Return the stages of reclaiming pages: allocate slots, compress, store objects."""
-    lock = Lock.DEVICE if "device lock" in kernel.features else Lock.SWAP_COUNTER
-    objects = [
-        replace(stage, name="store", zram=False, objects=False, children=())
-        for top in kernel.run
-        for stage in top.walk()
-        if stage.lock in (Lock.POOL, Lock.POOL_READERS, Lock.CLASS, Lock.ZRAM_COUNTER)
-    ]
-    return (Stage("allocate slots", kernel.allocate, lock), Stage("compress", kernel.compress), *objects)
+            yield operation(state.DROP, lock=stage.lock)
 
 
 @compiled
@@ -95,7 +91,7 @@ def start_freeing(w: World, task: int, process: int, available: int, category: i
     system, p, t = w.system[0], w.process[process], w.task[task]
     grouping, cached = w.policy[0].grouping, w.kernel[0].slot_cache_entries
     run = p.sorted_run_entries if grouping == _SORTED else p.run_entries
-    by_entry = grouping == _ENTRY or (grouping == _KERNEL and system.native_call == 0)
+    by_entry = grouping == _ENTRY or (grouping == _KERNEL and system.frees_by_entry > 0)
     call = 1 if grouping == _ENTRY else run
     if cached > 0 and (by_entry or call == 1):
         room = cached - w.store[w.cpu[t.cpu].cache].entries
@@ -116,12 +112,9 @@ def start_program(
 ) -> None:
     """Begin a program; `step_program` carries it on."""
     t = w.task[task]
-    t.program = program
+    t.program, t.process, t.portions, t.is_atomic = program, process, -1, 1
     t.operation, t.operations_end = w.program[program].first, w.program[program].end
     t.entries, t.calls, t.jumps, t.category = entries, calls, jumps, category
-    t.process = process
-    t.is_atomic = 1
-    t.portions = -1
     if process >= 0:
         t.first_entry = w.process[process].begun_entries
         w.process[process].begun_entries += entries
@@ -130,18 +123,14 @@ def start_program(
 @compiled
 def step_program(w: World, task: int) -> int:
     """Go on with a program until it takes time (RUN), waits for a lock (WAIT) or is over (AGAIN)."""
-    t, system = w.task[task], w.system[0]
+    t = w.task[task]
     while t.operation < t.operations_end:
         o = w.operation[t.operation]
         owed = t.owed_ps // 1000
         if o.code == SPEND:
             t.operation += 1
             t.owed_ps -= owed * 1000
-            system.segment_ns, system.segment_category = (
-                _operation_ns(w, task, t.operation - 1) + owed,
-                t.category,
-            )
-            if system.segment_ns > 0:
+            if spend(w, _operation_ns(w, task, t.operation - 1) + owed, t.category) == RUN:
                 return RUN
         elif o.code == ACQUIRE:
             lock = _lock_of(w, task, o.lock)
@@ -154,8 +143,7 @@ def step_program(w: World, task: int) -> int:
             lock = t.held[t.depth - 1]
             if lock >= 0 and owed > 0:  # moving the line is part of the hold
                 t.owed_ps -= owed * 1000
-                system.segment_ns, system.segment_category = owed, t.category
-                return RUN
+                return spend(w, owed, t.category)
             t.depth -= 1
             t.operation += 1
             if lock >= 0:
@@ -181,7 +169,7 @@ def _operation_ns(w: World, task: int, operation: int) -> int:
     if o.zspages > 0:
         cpu_ps = cpu_ps * w.storm[0].free_zspage_permille // 1000
         memory_ps = memory_ps * w.storm[0].free_zspage_permille // 1000
-    if o.objects > 0 and same_filled > 0:
+    if o.objects > 0:
         cpu_ps = cpu_ps * (1000 - same_filled) // 1000
         memory_ps = memory_ps * (1000 - same_filled) // 1000
     if variation > 0:
@@ -219,9 +207,7 @@ def _lock_of(w: World, task: int, kind: int) -> int:
         clusters = max(1, system.clusters * storm.sharing // len(w.process))
         first = process // storm.sharing * clusters
         return base + (first + _mix(process, t.first_entry, 2) * clusters // 1024) % system.clusters
-    if kind == _ZONE:
-        return base + w.cpu[t.cpu].node
-    return base
+    return base + w.cpu[t.cpu].node if kind == _ZONE else base
 
 
 @compiled
@@ -229,8 +215,8 @@ def _acquire(w: World, lock: int, task: int, operation: int) -> bool:
     """Take a lock as often as the grain does in a row, or wait behind the others; True when it was free."""
     a, t, o = w.lock[lock], w.task[task], w.operation[operation]
     acquisitions = t.entries if o.per_entry > 0 else t.calls
-    a.acquisitions += acquisitions
     moves = t.entries if o.moves_per_entry > 0 else t.calls
+    a.acquisitions += acquisitions
     t.handovers = moves * (1 - o.is_line)
     t.moves = moves * o.lines
     if a.owner < 0:
@@ -264,7 +250,7 @@ def _grant(w: World, lock: int, task: int, has_waited: bool) -> None:
         if has_waited:
             handover_ps = machine.handover_local_ps if is_near else machine.handover_remote_ps
         moved_ps = t.handovers * handover_ps + t.moves * line_ps
-        t.owed_ps += moved_ps + moved_ps * a.waiters * machine.growth_permille // 1000
+        t.owed_ps += moved_ps + moved_ps * a.waiters // 1000 * machine.growth_permille
     a.last_cpu = t.cpu
 
 

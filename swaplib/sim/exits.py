@@ -4,24 +4,13 @@ Swap entries wait or are freed as the policy says; present pages go through the 
 that of exit_mmap. Owner and reaper claim page tables of 512 entries in address order.
 """
 
-from __future__ import annotations
-
 from swaplib.model.compiled import compiled
-from swaplib.sim import state
+from swaplib.sim import state, waiting
 from swaplib.sim.calls import nanoseconds, start_freeing, start_program
-from swaplib.sim.clock import spend
-from swaplib.sim.memory import give_present_pages
+from swaplib.sim.foreground import give_pages, share
 from swaplib.sim.queues import wake
+from swaplib.sim.scheduler import spend
 from swaplib.sim.state import AGAIN, PRESENT, SLEEP, SWAP, TABLE
-from swaplib.sim.waiting import (
-    FREE_NOW,
-    free_batch,
-    hand_over,
-    meet,
-    process_closes,
-    process_opens,
-    run_is_met,
-)
 from swaplib.sim.world import World
 
 NO_TABLE = -1
@@ -30,31 +19,35 @@ FLUSH_FOLIOS = 512  # folios freed between two points of rescheduling, Linux 6.1
 
 
 @compiled
-def step_walker(w: World, task: int) -> int:
-    """Do the next thing of a dying process that happens again and again; the rest is `_begin_or_end`."""
+def step_exit(w: World, task: int) -> int:
+    """Do the next thing of a dying process or of its reaper; what happens once is in `_begin_or_end`."""
     t = w.task[task]
-    p = w.process[t.process]
+    p, reaps = w.process[t.process], t.kind == state.REAPER
     if t.doing == SWAP and t.swap_left > 0:
         run = min(p.run_entries, t.swap_left)  # the last run of a table may be shorter
-        asked = run_is_met(w, task, run, t.swap_left // run)
-        if asked != FREE_NOW:
+        asked = waiting.FREE_NOW if reaps else waiting.run_is_met(w, task, run, t.swap_left // run)
+        if asked != waiting.FREE_NOW:
             return asked
-        meet(w, task, start_freeing(w, task, t.process, t.swap_left, state.RELEASE))
+        category = state.REAP if reaps else state.RELEASE
+        waiting.meet(w, task, start_freeing(w, task, t.process, t.swap_left, category))
     elif t.doing == SWAP:
         t.doing = PRESENT
     elif t.doing == TABLE:
-        asked = _claim_table(w, task, state.WALK)
+        asked = _claim_table(w, task, state.REAP if reaps else state.WALK)
         t.doing = state.PASSED if asked == NO_TABLE else SWAP
         return AGAIN if asked == NO_TABLE else asked
-    elif (
-        t.doing == PRESENT
-    ):  # the table's present pages join the ordinary gather, which is flushed when it is full
+    elif t.doing == PRESENT and reaps:
+        t.doing = TABLE if t.present_left == 0 else state.FLUSHED
+        if t.present_left > 0:
+            _free_pages(w, task, t.present_left, 0, state.REAP)
+    elif t.doing == PRESENT:  # the table's present pages join the ordinary gather, flushed when it is full
         p.unflushed_pages += t.present_left + t.file_left
         p.unflushed_present_pages += t.present_left
         t.doing = state.FLUSH if p.unflushed_pages >= w.system[0].flush_capacity else TABLE
     elif t.doing == state.FLUSH:
         folio = w.storm[0].folio_pages
         pages = min(FLUSH_FOLIOS * folio, p.unflushed_present_pages)
+        p.unflushed_present_pages -= pages
         if pages > 0:
             t.doing = state.FLUSHED
             _free_pages(w, task, pages, (pages + folio - 1) // folio, state.WALK)
@@ -62,63 +55,31 @@ def step_walker(w: World, task: int) -> int:
             p.unflushed_pages = 0
             t.doing = TABLE
     elif t.doing == state.FLUSHED:
-        give_present_pages(w, t.process, t.entries)
-        p.unflushed_present_pages -= t.entries
-        t.doing = state.FLUSH
+        p.present_pages_back += t.entries
+        if p.present_pages_back == p.present_pages:
+            p.present_freed_ns = w.system[0].now
+        give_pages(w, t.entries)
+        t.doing = TABLE if reaps else state.FLUSH
     elif t.doing == state.HAND_OVER:
         t.doing = SWAP
-        return hand_over(w, task)
+        return waiting.hand_over(w, task)
     elif t.doing == state.FREE_BATCH:
-        free_batch(w, task)
+        waiting.free_batch(w, task)
     else:
         return _begin_or_end(w, task)
     return AGAIN
 
 
 @compiled
-def step_reaper(w: World, task: int) -> int:
-    """Do the next thing of a reaper: claim a table of its victim, free its entries, give its pages back."""
-    t = w.task[task]
-    p = w.process[t.process]
-    if t.doing == TABLE:
-        asked = _claim_table(w, task, state.REAP)
-        if asked != NO_TABLE:
-            t.doing = SWAP
-            return asked
-        p.reapers -= 1
-        if p.reapers == 0 and p.owner_waits > 0:
-            p.owner_waits = 0
-            wake(w, t.process)
-        return SLEEP
-    if t.doing == SWAP and t.swap_left > 0:
-        entries = start_freeing(w, task, t.process, t.swap_left, state.REAP)
-        t.swap_left -= entries
-        p.met_entries += entries
-    elif t.doing == SWAP:
-        t.doing = PRESENT
-    elif t.doing == PRESENT:
-        t.doing = state.FLUSHED
-        if t.present_left > 0:
-            _free_pages(w, task, t.present_left, 0, state.REAP)
-    else:
-        t.doing = TABLE
-        if t.present_left > 0:
-            give_present_pages(w, t.process, t.present_left)
-    return AGAIN
-
-
-@compiled
 def offer_victim(w: World, process: int) -> None:
     """Give a killed process to a reaper that has nothing to do; without one, or to unmap, it works alone."""
-    if w.process[process].dying == 0:
-        return
+    p = w.process[process]
     for task in range(w.system[0].first_reaper, w.system[0].first_foreground):
         t = w.task[task]
-        if t.state == state.ASLEEP:
-            t.process = process
-            t.doing = TABLE
+        if t.state == state.ASLEEP and p.dying > 0:
+            t.process, t.doing = process, TABLE
             t.second_pass = 1  # the owner does the present pages
-            w.process[process].reapers += 1
+            p.reapers += 1
             wake(w, task)
             return
 
@@ -126,16 +87,21 @@ def offer_victim(w: World, process: int) -> None:
 @compiled
 def _begin_or_end(w: World, task: int) -> int:
     t, machine = w.task[task], w.machine[0]
-    p = w.process[t.process]
-    capacity = w.cpu[t.cpu].capacity
+    p, capacity = w.process[t.process], w.cpu[t.cpu].capacity
     if t.doing == state.PRELUDE:
         t.doing = state.OPEN
         return spend(w, p.dying * machine.prelude_ns * 1024 // capacity, state.OTHER)
     if t.doing == state.OPEN:
         t.doing = TABLE
         p.opened_ns = w.system[0].now
-        process_opens(w, task)
+        waiting.process_opens(w, task)
         return AGAIN
+    if t.doing == state.PASSED and t.kind == state.REAPER:
+        p.reapers -= 1
+        if p.reapers == 0 and p.owner_waits > 0:
+            p.owner_waits = 0
+            wake(w, t.process)
+        return SLEEP
     if t.doing == state.PASSED:  # one pass over the page tables
         t.doing = state.AWAIT
         if p.unflushed_pages > 0:
@@ -150,7 +116,7 @@ def _begin_or_end(w: World, task: int) -> int:
         return SLEEP if p.reapers > 0 else AGAIN
     if t.doing == state.CLOSE:
         t.doing = state.LEAVE
-        return process_closes(w, task)
+        return waiting.process_closes(w, task)
     if t.doing == state.LEAVE:
         t.doing = state.GONE
         return spend(w, p.dying * machine.postlude_ns * 1024 // capacity, state.OTHER)
@@ -170,8 +136,7 @@ def _free_pages(w: World, task: int, pages: int, folios: int, category: int) -> 
 def _claim_table(w: World, task: int, category: int) -> int:
     """Claim the next page table and ask for the time of its walk; NO_TABLE when none is left."""
     t = w.task[task]
-    p = w.process[t.process]
-    two_passes = w.policy[0].present_first > 0
+    p, two_passes = w.process[t.process], w.policy[0].present_first > 0
     swap_alone = two_passes and t.second_pass > 0
     table = p.next_swap_table if swap_alone else p.next_table
     if table >= p.tables:
@@ -180,22 +145,19 @@ def _claim_table(w: World, task: int, category: int) -> int:
         p.next_swap_table += 1
     else:
         p.next_table += 1
-    swap = _pages_in_table(w, t.process, table, 0, p.swap_entries)
-    present = _pages_in_table(w, t.process, table, p.swap_entries, p.present_pages)
-    file = _pages_in_table(w, t.process, table, p.swap_entries + p.present_pages, p.file_pages)
-    scanned = swap
+    scanned = t.swap_left = _pages_in_table(w, t.process, table, 0, p.swap_entries)
+    t.present_left = _pages_in_table(w, t.process, table, p.swap_entries, p.present_pages)
+    t.file_left = _pages_in_table(w, t.process, table, p.swap_entries + p.present_pages, p.file_pages)
     if swap_alone:
-        present = file = 0
+        t.present_left = t.file_left = 0
     elif two_passes:
-        swap = 0
-    t.swap_left = swap
-    t.present_left = present
-    t.file_left = file
-    runs = (swap + p.run_entries - 1) // p.run_entries
-    jumps = (swap + p.jump_entries - 1) // p.jump_entries
+        t.swap_left = 0
+    runs = (t.swap_left + p.run_entries - 1) // p.run_entries
+    jumps = (t.swap_left + p.jump_entries - 1) // p.jump_entries
+    pages = t.present_left + t.file_left
     walk, page = w.cost[state.WALK_COST], w.cost[state.PRESENT_COST]
-    cpu_ps = scanned * walk.entry_cpu_ps + runs * walk.run_cpu_ps + (present + file) * page.entry_cpu_ps
-    memory_ps = jumps * walk.run_memory_ps + (present + file) * page.entry_memory_ps
+    cpu_ps = scanned * walk.entry_cpu_ps + runs * walk.run_cpu_ps + pages * page.entry_cpu_ps
+    memory_ps = jumps * walk.run_memory_ps + pages * page.entry_memory_ps
     return spend(w, nanoseconds(w, t.cpu, p.node, cpu_ps, memory_ps), category)
 
 
@@ -204,5 +166,4 @@ def _pages_in_table(w: World, process: int, table: int, start: int, pages: int) 
     """Return how many of some pages lie in a table: from page `start` on, or an even share."""
     if w.storm[0].swapped_in_front > 0:
         return max(0, min(start + pages, (table + 1) * TABLE_PAGES) - max(start, table * TABLE_PAGES))
-    tables = w.process[process].tables
-    return pages * (table + 1) // tables - pages * table // tables
+    return share(pages, table, w.process[process].tables)

@@ -1,15 +1,22 @@
-"""What runs beside the exits: the foreground that starts, and background threads with bursts."""
-
-from __future__ import annotations
+"""What runs beside the exits, and the memory and swap slots that come back for the foreground."""
 
 from swaplib.model.compiled import compiled
+from swaplib.model.policy import Hold
 from swaplib.sim import state
 from swaplib.sim.calls import start_program
-from swaplib.sim.clock import spend
-from swaplib.sim.memory import RECLAIM_PAGES, credit_slots, give_pages
 from swaplib.sim.queues import schedule, wake
+from swaplib.sim.scheduler import spend
 from swaplib.sim.state import AGAIN, FOREGROUND, SLEEP
 from swaplib.sim.world import World
+
+RECLAIM_PAGES = 32  # SWAP_CLUSTER_MAX, Linux 6.12 include/linux/swap.h:225
+_ZRAM_BUFFER = int(Hold.ZRAM_BUFFER)
+
+
+@compiled
+def share(total: int, part: int, parts: int) -> int:
+    """Return an even share of a whole number: what part `part` of `parts` has of it."""
+    return total * (part + 1) // parts - total * part // parts
 
 
 @compiled
@@ -20,8 +27,8 @@ def start_phase(w: World) -> None:
     system.phase_threads_left = phase.threads
     for thread in range(phase.threads):
         t = w.task[system.first_foreground + thread]
-        t.left_ns = phase.cpu_ns * (thread + 1) // phase.threads - phase.cpu_ns * thread // phase.threads
-        t.pages_left = phase.pages * (thread + 1) // phase.threads - phase.pages * thread // phase.threads
+        t.left_ns = share(phase.cpu_ns, thread, phase.threads)
+        t.pages_left = share(phase.pages, thread, phase.threads)
         t.doing = state.COMPUTE
         wake(w, system.first_foreground + thread)
 
@@ -45,7 +52,7 @@ def step_foreground(w: World, task: int) -> int:
     if system.phase_threads_left == 0:
         w.phase[system.phase].end_ns = system.now
         system.phase += 1
-        if system.phase < system.phases:
+        if system.phase < len(w.phase):
             schedule(w, len(w.event) // 2 - 1, system.now)
     return SLEEP
 
@@ -92,3 +99,78 @@ def _touch(w: World, task: int) -> int:
     system.stalls += 1
     system.stalled += 1
     return SLEEP
+
+
+@compiled
+def credit(w: World, process: int, entries: int, category: int) -> None:
+    """Book freed entries of a process: who freed them, their slots and their zram memory."""
+    p = w.process[process]
+    p.freed_entries += entries
+    if category == state.DRAIN:
+        p.entries_async += entries
+    elif category == state.REAP:
+        p.entries_reaped += entries
+    else:
+        p.entries_sync += entries
+    if w.policy[0].hold != _ZRAM_BUFFER:  # there the slots came back before the objects
+        credit_slots(w, entries)
+    if p.freed_entries == p.swap_entries:
+        p.swap_freed_ns = w.system[0].now
+    back = _zram_pages_back(w, process)
+    give_pages(w, back - p.zram_pages_back)
+    p.zram_pages_back = back
+
+
+@compiled
+def credit_slots(w: World, slots: int) -> None:
+    """Give swap slots back, or take some; the slot cache is on or off by how many are free.
+
+    On above 5 x 64 free slots a CPU, off below 2 x 64 (Linux 6.12 mm/swap_slots.c).
+    """
+    system, counter = w.system[0], w.counter[0]
+    counter.free_slots += slots
+    if slots > 0:
+        system.swap_back_ns = system.now
+    if counter.free_slots > len(w.cpu) * 320:
+        system.cache_is_on = 1
+    elif counter.free_slots < len(w.cpu) * 128:
+        system.cache_is_on = 0
+    _wake_stalled(w)
+
+
+@compiled
+def give_pages(w: World, pages: int) -> None:
+    """Add free pages, and wake foreground threads that sleep for them."""
+    w.counter[0].free_pages += pages
+    _wake_stalled(w)
+
+
+@compiled
+def _zram_pages_back(w: World, process: int) -> int:
+    """Return the zram pages that are free again: in allocation order the share freed, else its power."""
+    p = w.process[process]
+    if p.freed_entries == p.swap_entries:
+        return p.zram_pages
+    if w.storm[0].frees_in_order > 0:
+        return p.zram_pages * p.freed_entries // p.swap_entries
+    share = (p.freed_entries << 16) // p.swap_entries
+    power = 1 << 16
+    for _ in range(w.storm[0].zspage_objects):
+        power = power * share >> 16
+    return p.zram_pages * power >> 16
+
+
+@compiled
+def _wake_stalled(w: World) -> None:
+    """Wake the foreground threads that can touch their next pages or reclaim some."""
+    system = w.system[0]
+    if system.stalled == 0:
+        return
+    can_reclaim = w.storm[0].foreground_reclaims > 0 and w.counter[0].free_slots >= RECLAIM_PAGES
+    for task in range(system.first_foreground, system.first_background):
+        t = w.task[task]
+        left = w.counter[0].free_pages - min(RECLAIM_PAGES, t.pages_left)
+        if t.doing == state.STALLED and (can_reclaim or left >= w.machine[0].watermark_pages):
+            t.doing = state.TOUCH
+            system.stalled -= 1
+            wake(w, task)

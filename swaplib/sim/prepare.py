@@ -1,27 +1,24 @@
 """From models to records: the world of one run, with everything that can be computed once computed here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from swaplib.model.gather import Limits, capacity
-from swaplib.model.kernel import COST_PARTS, Kernel, Lock, Stage
+from swaplib.model.kernel import COST_PARTS, Kernel, Lock
 from swaplib.model.machine import Machine
 from swaplib.model.policy import Hold, Policy, Workers
 from swaplib.model.storm import CLUSTER_ENTRIES, Deaths, Storm, jump_entries, sorted_run_entries
 from swaplib.sim import state
-from swaplib.sim.calls import CLUSTERS, NATIVE_CALLS, programs_of
+from swaplib.sim.calls import CLUSTERS, programs_of
 from swaplib.sim.exits import TABLE_PAGES
 from swaplib.sim.world import Records, World, records
 
 SAMPLES = 2048
 ROOM = {"work": 256, "portion": 1024}  # at first
 GATHER_PAGES = 8 + 19 * 510  # of the ordinary mmu_gather, Linux 6.12 include/asm-generic/tlb.h
-MOST_EVENTS = 1 << 32  # more than any storm of the catalogue needs, by far
 MOST_PS = 1 << 48  # an operation handles at most 4096 entries at once, and its cost may vary twofold
 
 
@@ -31,7 +28,6 @@ def prepare(
     storm: Storm,
     policy: Policy,
     deaths: Deaths,
-    *,
     grain: int = 16,
     variation_permille: int = 300,
     trace: bool = True,
@@ -42,25 +38,47 @@ def prepare(
     queues = _queues(machine, kernel, policy, deaths)
     tasks = _tasks(machine, storm, policy, deaths, queues)
     operations, programs = programs_of(kernel, policy)
-    limits = Limits(threshold=policy.threshold, swap_entries_min=policy.swap_entries_min)
-    system = _system(machine, kernel, storm, policy, deaths)
-    system.grain, system.variation, system.is_traced = grain, variation_permille, trace
-    system.queues = len(queues)
+    locks, lock_base = _locks(machine, storm)
+    entries = int(deaths.swap_entries.sum())
+    pages = int(deaths.present_pages.sum() + deaths.file_pages.sum()) + sum(p.pages for p in storm.foreground)
+    memory_scale = machine["memory_cost_permille"] * 1024 // 1000
+    if machine["warm_entries"] and not storm.cold:  # what the caches still hold costs no memory time
+        memory_scale = memory_scale * entries // (entries + machine["warm_entries"])
+    system = records(
+        state.SYSTEM,
+        1,
+        steps_max=(1 << 20) + 64 * (entries + pages),  # without time passing: every step has something to do
+        is_voluntary=machine.preemption == "voluntary",
+        frees_by_entry=kernel.native_call == "entry",
+        memory_scale=memory_scale,
+        remote_scale=memory_scale * machine["remote_memory_permille"] // 1000,
+        reclaim_gain_permille=1000 - 1_000_000 // machine["zram_ratio_permille"],
+        flush_capacity=GATHER_PAGES * storm.folio_pages,
+        clusters=min(CLUSTERS, max(1, entries // CLUSTER_ENTRIES)),
+        alive=len(deaths.kill_ns),
+        free_pool_pages=policy.pool_pages,
+        cache_is_on=1,
+        sample_ns=1000,
+        grain=grain,
+        variation=variation_permille,
+        is_traced=trace,
+        lock_base=lock_base,
+        none="turn first_woken swap_back_ns free_work free_portion always",
+    )
     for kind, name in enumerate(("worker", "reaper", "foreground", "background"), state.WORKER):
         system[f"first_{name}"] = np.searchsorted(tasks.kind, kind)
-    locks, system.lock_base[0] = _locks(machine, storm)
     phases = [(phase.cpu_ns, phase.pages, phase.threads, -1) for phase in storm.foreground]
-    slots = storm.swap_used_entries + int(deaths.swap_entries.sum())
+    free_slots = machine["swap_slots"] - storm.swap_used_entries - entries
     free_pages = machine["free_pages"] if storm.free_pages is None else storm.free_pages
     world = World(
         system=system,
-        counter=records(state.COUNTER, 1, free_pages=free_pages, free_slots=machine["swap_slots"] - slots),
+        counter=records(state.COUNTER, 1, free_pages=free_pages, free_slots=free_slots),
         policy=_record_of(state.POLICY, vars(policy)),
         kernel=_record_of(state.KERNEL, vars(kernel)),
         machine=_record_of(state.MACHINE, machine.numbers),
         storm=_record_of(state.STORM, vars(storm)),
         shared=records(state.SHARED, 1),
-        limits=_record_of(state.LIMITS, vars(limits)),
+        limits=_record_of(state.LIMITS, vars(Limits()) | vars(policy)),
         cpu=_cpus(machine),
         task=tasks,
         process=_processes(machine, storm, deaths),
@@ -78,9 +96,7 @@ def prepare(
         stretch=records(state.STRETCH, max(1 << 14, 4 * machine.cpus) if trace else 0),
         sample=records(state.SAMPLE, SAMPLES),
     )
-    for what, count in ROOM.items():
-        world = grow(world, what, count)
-    return world
+    return grow(grow(world, "work", ROOM["work"]), "portion", ROOM["portion"])
 
 
 def grow(w: World, what: str, count: int) -> World:
@@ -96,97 +112,45 @@ def grow(w: World, what: str, count: int) -> World:
 
 
 def check_together(machine: Machine, kernel: Kernel, policy: Policy) -> None:
-    """Refuse a policy that needs what the kernel lacks, locks that block themselves, costs beyond 64 bits.
-
-    Raises
-    ------
-    ValueError
-        Naming the models and what is wrong.
-    """
+    """Raise a ValueError for what a kernel lacks, locks that block themselves, and costs beyond 64 bits."""
     needs = {*policy.needs, "slot cache"} if policy.hold == Hold.SLOT_CACHE else set(policy.needs)
     for feature in sorted(needs - kernel.features):
-        raise ValueError(
-            f"policy '{policy.name}' needs the {feature}, which kernel '{kernel.name}' does not have; "
-            f"see swaplib.policies() for the kernels of each policy"
-        )
-    for top in (*kernel.single, *kernel.run, *kernel.drain):
-        _check_locks(kernel, top, ())
-    stages = [stage for top in (*kernel.single, *kernel.run, *kernel.drain) for stage in top.walk()]
-    costs = [*(stage.cost for stage in stages), *[kernel.flush] * 64]  # flushing handles 64 times as many
+        lacks = f"which kernel '{kernel.name}' does not have; swaplib.policies() says which kernels have it"
+        raise ValueError(f"policy '{policy.name}' needs the {feature}, {lacks}")
+    programs_of(kernel, policy)
+    costs = [stage.cost for top in (*kernel.single, *kernel.run, *kernel.drain) for stage in top.walk()]
+    costs += [kernel.flush] * 64  # flushing handles 64 times as many at once
     dearest = sum(getattr(cost, part) for cost in costs for part in COST_PARTS)
-    slowest = machine["cpu_cost_permille"] * 1024 // min(machine.capacity)
-    if dearest * slowest > MOST_PS:
+    if dearest * machine["cpu_cost_permille"] * 1024 // min(machine.capacity) > MOST_PS:
         raise ValueError(f"kernel '{kernel.name}' is too dear for 64 bits on machine '{machine.name}'")
-
-
-def _check_locks(kernel: Kernel, stage: Stage, held: tuple[int, ...]) -> None:
-    where = f"kernel '{kernel.name}': stage '{stage.name}'"
-    if stage.lock and stage.lock in held:
-        raise ValueError(f"{where} takes the {stage.lock.name} lock while it is held; it would wait for ever")
-    held = (*held, stage.lock) if stage.lock else held
-    if len(held) > state.MOST_HELD:
-        raise ValueError(f"{where} holds {len(held)} locks; at most {state.MOST_HELD}")
-    for child in stage.children:
-        _check_locks(kernel, child, held)
 
 
 def _record_of(dtype: np.dtype, values: Mapping[str, Any]) -> Records:
     """Return a record of a model's own fields; None, which is no bound, becomes -1."""
-    record = records(dtype, 1)
-    for name in dtype.names or ():
-        record[name] = -1 if values[name] is None else values[name]
-    return record
-
-
-def _system(machine: Machine, kernel: Kernel, storm: Storm, policy: Policy, deaths: Deaths) -> Records:
-    entries = int(deaths.swap_entries.sum())
-    pages = int(deaths.present_pages.sum() + deaths.file_pages.sum()) + sum(p.pages for p in storm.foreground)
-    memory_scale = machine["memory_cost_permille"] * 1024 // 1000
-    if machine["warm_entries"] and not storm.cold:  # what the caches still hold costs no memory time
-        memory_scale = memory_scale * entries // (entries + machine["warm_entries"])
-    return records(
-        state.SYSTEM,
-        1,
-        handled_max=MOST_EVENTS,
-        steps_max=(1 << 20) + 64 * (entries + pages),  # without time passing: every step has something to do
-        limit_ns=storm.limit_ns,
-        is_voluntary=machine.preemption == "voluntary",
-        native_call=NATIVE_CALLS.index(kernel.native_call),
-        memory_scale=memory_scale,
-        remote_scale=memory_scale * machine["remote_memory_permille"] // 1000,
-        reclaim_gain_permille=1000 - 1_000_000 // machine["zram_ratio_permille"],
-        flush_capacity=GATHER_PAGES * storm.folio_pages,
-        clusters=min(CLUSTERS, max(1, entries // CLUSTER_ENTRIES)),
-        alive=len(deaths.kill_ns),
-        phases=len(storm.foreground),
-        free_pool_pages=policy.pool_pages,
-        cache_is_on=1,
-        sample_ns=1000,
-        none="turn first_woken present_back_ns swap_back_ns free_work free_portion always",
-    )
+    named = {name: values[name] for name in dtype.names or ()}
+    return records(dtype, 1, "", **{name: -1 if value is None else value for name, value in named.items()})
 
 
 def _events(machine: Machine, storm: Storm, tasks: Records) -> Records:
     """Return the tournament of events: those of CPUs (none yet), background threads and the first phase."""
     first = tasks.next_burst_ns[tasks.kind == state.BACKGROUND_THREAD]
-    phase = storm.foreground_at_ns if storm.foreground else state.NEVER
     slots = machine.cpus + len(first) + 1
     events = records(state.EVENT, 2 * slots)
     leaves = events[slots:]
     leaves.time, leaves.slot, leaves.sequence = state.NEVER, np.arange(slots), np.arange(slots) - slots
-    leaves.time[machine.cpus :] = [*first, phase]
+    leaves.time[machine.cpus :] = [*first, storm.foreground_at_ns if storm.foreground else state.NEVER]
+    soonest = [*zip(events.time.tolist(), events.sequence.tolist(), range(2 * slots), strict=True)]
     for place in reversed(range(1, slots)):
-        a, b = events[2 * place], events[2 * place + 1]
-        events[place] = b if (b.time, b.sequence) < (a.time, a.sequence) else a
+        soonest[place] = min(soonest[2 * place], soonest[2 * place + 1])
+    events[1:slots] = events[[leaf for _, _, leaf in soonest[1:slots]]]
     return events
 
 
 def _costs(kernel: Kernel, storm: Storm) -> Records:
     """Return the costs of a walk, and of a present page with its part of what its folio costs."""
-    costs = records(state.COST, 2)
-    for part in COST_PARTS:
-        costs[part][state.WALK_COST] = getattr(kernel.walk, part)
-    page, present = costs[state.PRESENT_COST], kernel.present
+    costs, present = records(state.COST, 2), kernel.present
+    costs[state.WALK_COST] = tuple(getattr(kernel.walk, part) for part in COST_PARTS)
+    page = costs[state.PRESENT_COST]
     page.entry_cpu_ps = present.entry_cpu_ps + present.run_cpu_ps // storm.folio_pages
     page.entry_memory_ps = present.entry_memory_ps + present.run_memory_ps // storm.folio_pages
     return costs
@@ -197,7 +161,7 @@ def _cpus(machine: Machine) -> Records:
     cpus = records(state.CPU, count, "task first_waiting last_waiting last stretch_task")
     cpus.category = cpus.stretch_category = state.IDLE
     cpus.capacity, cpus.node, cpus.pod = machine.capacity, machine.node, machine.pod
-    cpus.scale = [1024 * 1024 * machine["cpu_cost_permille"] // (1000 * c) for c in machine.capacity]
+    cpus.scale = 1024 * 1024 * machine["cpu_cost_permille"] // (1000 * cpus.capacity)
     cpus.cache = 1 + np.arange(count)
     cpus.page = 1 + count + np.arange(count)
     return cpus
@@ -208,13 +172,12 @@ def _processes(machine: Machine, storm: Storm, deaths: Deaths) -> Records:
     never = "killed_ns opened_ns present_freed_ns exited_ns swap_freed_ns"
     processes = records(state.PROCESS, max(1, count), never, dying=storm.how == "exit")
     rows = processes[:count]
-    for field in fields(Deaths):
-        rows[field.name] = getattr(deaths, field.name)
-    for row in rows:
-        run, entries = int(row.run_entries), int(row.swap_entries)
-        batch = int(capacity(run).entries)
-        row.jump_entries = jump_entries(storm.layout, run, storm.sharing)
-        row.sorted_run_entries = sorted_run_entries(storm.layout, run, entries, batch, storm.sharing)
+    for name, values in vars(deaths).items():
+        rows[name] = values
+    batches = capacity(rows.run_entries).entries.tolist() if count else []
+    sizes = [*zip(rows.run_entries.tolist(), rows.swap_entries.tolist(), batches, strict=True)]
+    rows.jump_entries = [jump_entries(storm.layout, run, storm.sharing) for run, *_ in sizes]
+    rows.sorted_run_entries = [sorted_run_entries(storm.layout, *size, storm.sharing) for size in sizes]
     pages = rows.swap_entries + rows.present_pages + rows.file_pages
     rows.tables = np.maximum(1, -(-pages // TABLE_PAGES))
     stored = rows.swap_entries * (1000 - storm.same_filled_permille) // 1000
@@ -224,21 +187,18 @@ def _processes(machine: Machine, storm: Storm, deaths: Deaths) -> Records:
 
 def _queues(machine: Machine, kernel: Kernel, policy: Policy, deaths: Deaths) -> Records:
     """Return the queues of works, each with the most kworkers that may be active at once."""
-    by_node = kernel.workers_on_node(policy.max_active, 1, 1) > 0
-    none = "first last idle"
-    if policy.workers == Workers.PER_NODE or (policy.workers == Workers.WORKQUEUE and by_node):
-        queues = records(state.QUEUE, machine.nodes, none, node=np.arange(machine.nodes))
-        queues.limit = policy.max_active
-        if policy.workers == Workers.WORKQUEUE:
-            cpus = np.bincount(machine.node)
-            queues.limit = [kernel.workers_on_node(policy.max_active, int(n), machine.cpus) for n in cpus]
-        return queues
-    limit = policy.max_active
+    none, most, node = "first last idle", policy.max_active, np.arange(machine.nodes)
+    cpus = [int(count) for count in np.bincount(machine.node)]
+    by_node = [kernel.workers_on_node(most, count, machine.cpus) for count in cpus]
+    if policy.workers == Workers.PER_NODE:
+        return records(state.QUEUE, machine.nodes, none, limit=most, node=node)
+    if policy.workers == Workers.WORKQUEUE and by_node[0] > 0:
+        return records(state.QUEUE, machine.nodes, none, limit=by_node, node=node)
     if policy.workers == Workers.PER_EXITING:
-        limit = max(1, -(-len(deaths.kill_ns) // policy.exiting_per_worker))
+        most = max(1, -(-len(deaths.kill_ns) // policy.exiting_per_worker))
     elif policy.workers == Workers.PER_CPU:
-        limit = machine.cpus
-    return records(state.QUEUE, 1, none, limit=limit, node=-1)
+        most = machine.cpus
+    return records(state.QUEUE, 1, none, limit=most, node=-1)
 
 
 def _tasks(machine: Machine, storm: Storm, policy: Policy, deaths: Deaths, queues: Records) -> Records:
@@ -257,13 +217,12 @@ def _tasks(machine: Machine, storm: Storm, policy: Policy, deaths: Deaths, queue
     tasks.weight[kinds == state.WORKER] = _weight(policy.worker_nice)
     tasks.weight[kinds == state.REAPER] = _weight(-20)
     if workers:
-        task = count + workers
-        for index in reversed(range(len(queues))):
-            for _ in range(queues[index].limit):
-                task -= 1
-                tasks[task].queue, tasks[task].next_idle = index, queues[index].idle
-                tasks[task].node = queues[index].node if len(queues) > 1 else -1
-                queues[index].idle = task
+        rows, ends = tasks[count : count + workers], count + np.cumsum(queues.limit)
+        rows.queue = np.repeat(np.arange(len(queues)), queues.limit)
+        rows.node = queues.node[rows.queue] if len(queues) > 1 else -1
+        rows.next_idle = 1 + np.arange(count, count + workers)
+        tasks.next_idle[ends - 1] = -1
+        queues.idle = ends - queues.limit
     at = len(tasks) - len(background)
     for b in storm.background:
         rows = tasks[at : at + b.threads]
@@ -280,14 +239,11 @@ def _weight(nice: int) -> int:
     return round(1024 * 1.25**-nice)
 
 
-def _locks(machine: Machine, storm: Storm) -> tuple[Records, list[int]]:
+def _locks(machine: Machine, storm: Storm) -> tuple[Records, np.ndarray]:
     """Return the locks, and for each kind the first of them, or -1 where nobody can contend."""
-    instances = dict.fromkeys(Lock, 1)
-    instances.update({Lock.NONE: 0, Lock.CLASS: storm.size_classes, Lock.ZONE: machine.nodes})
+    instances = {Lock.NONE: 0, Lock.CLASS: storm.size_classes, Lock.ZONE: machine.nodes}
     instances[Lock.CLUSTER] = CLUSTERS if storm.sharing > 1 else 0
-    bases: list[int] = []
-    kinds: list[int] = []
-    for kind in Lock:
-        bases.append(len(kinds) if instances[kind] else -1)
-        kinds += [int(kind)] * instances[kind]
-    return records(state.LOCK, len(kinds), "owner last_cpu first_waiter last_waiter", kind=kinds), bases
+    counts = np.array([instances.get(kind, 1) for kind in Lock])
+    kinds = np.repeat(np.arange(len(Lock)), counts)
+    first = np.where(counts > 0, np.cumsum(counts) - counts, -1)
+    return records(state.LOCK, len(kinds), "owner last_cpu first_waiter last_waiter", kind=kinds), first

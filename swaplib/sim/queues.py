@@ -1,10 +1,11 @@
-"""What waits in order: events, tasks that were woken or wait for a CPU, and portions of entries in lists."""
-
-from __future__ import annotations
+"""What waits in order: events, tasks that were woken or wait for a CPU, portions in lists, and works."""
 
 from swaplib.model.compiled import compiled
+from swaplib.model.policy import Workers
 from swaplib.sim.state import NEVER, QUEUED
 from swaplib.sim.world import World
+
+_PER_EXITING = int(Workers.PER_EXITING)
 
 # Events: a tournament of slots, one for each CPU, each background thread and the next phase. Slot i has
 # record w.event[slots + i]; every record before is the sooner of the two at twice its index, from 1 on.
@@ -132,22 +133,21 @@ def free_portion(w: World, portion: int) -> int:
 
 
 @compiled
-def put(w: World, store: int, portion: int, records: int) -> None:
-    """Put a portion into a store; it joins the last one there when both are of one process."""
-    s, a = w.store[store], w.portion[portion]
-    s.entries += a.entries
-    s.jumps += a.jumps
+def put(w: World, store: int, process: int, entries: int, jumps: int, records: int) -> None:
+    """Put entries of a process into a store, where they join the last portion if that is of this process."""
+    s = w.store[store]
+    s.entries += entries
+    s.jumps += jumps
     s.records += records
-    if s.last >= 0 and w.portion[s.last].process == a.process:
-        w.portion[s.last].entries += a.entries
-        w.portion[s.last].jumps += a.jumps
-        free_portion(w, portion)
+    if s.last >= 0 and w.portion[s.last].process == process:
+        w.portion[s.last].entries += entries
+        w.portion[s.last].jumps += jumps
         return
+    portion = new_portion(w, process, entries, jumps)
     if s.last < 0:
         s.first = portion
     else:
         w.portion[s.last].next = portion
-    a.next = -1
     s.last = portion
 
 
@@ -158,3 +158,57 @@ def empty(w: World, store: int) -> int:
     first = s.first
     s.first, s.last, s.entries, s.jumps, s.records = -1, -1, 0, 0, 0
     return first
+
+
+# Works: one is queued for a CPU, and a kworker is woken if the rules allow one more.
+
+
+@compiled
+def queue_work(w: World, portions: int, entries: int, pages: int, cpu: int) -> None:
+    """Queue a work on behalf of a CPU; the loop sees to it that there is a free one."""
+    system, policy = w.system[0], w.policy[0]
+    work = system.free_work
+    a = w.work[work]
+    system.free_work = a.next
+    system.free_works -= 1
+    a.portions, a.entries, a.pages, a.cpu, a.next = portions, entries, pages, cpu, -1
+    queue = w.cpu[cpu].node if len(w.queue) > 1 else 0
+    q = w.queue[queue]
+    if q.last < 0:
+        q.first = work
+    else:
+        w.work[q.last].next = work
+    q.last = work
+    w.counter[0].queued_entries += entries
+    system.works += 1
+    system.works_pending += 1
+    limit = q.limit
+    if policy.workers == _PER_EXITING:
+        exiting = w.counter[0].exiting
+        limit = max(1, (exiting + policy.exiting_per_worker - 1) // policy.exiting_per_worker)
+    if q.active < limit and q.idle >= 0:
+        worker = q.idle
+        q.idle = w.task[worker].next_idle
+        q.active += 1
+        w.task[worker].near = cpu
+        wake(w, worker)
+
+
+@compiled
+def take_work(w: World, task: int) -> bool:
+    """Give a kworker the oldest work of its queue; without one it joins the idle kworkers (False)."""
+    t = w.task[task]
+    q = w.queue[t.queue]
+    if q.first < 0:
+        q.active -= 1
+        t.next_idle = q.idle
+        q.idle = task
+        return False
+    t.work = q.first
+    a = w.work[t.work]
+    q.first = a.next
+    if q.first < 0:
+        q.last = -1
+    w.counter[0].queued_entries -= a.entries
+    w.counter[0].working_entries += a.entries
+    return True

@@ -1,15 +1,12 @@
-"""One run queue a CPU: who runs next, who preempts whom, and where a woken task goes."""
-
-from __future__ import annotations
+"""One run queue a CPU: who runs next, who preempts whom, where a woken task goes, and where CPU time goes."""
 
 from swaplib.model.compiled import compiled
-from swaplib.sim.clock import close_segment
 from swaplib.sim.queues import dequeue, enqueue, first_waiting, goes_before, schedule
-from swaplib.sim.state import BACKGROUND_THREAD, CPU_BUSY, FOREGROUND_THREAD, IDLE, RUNNING, SWITCH
+from swaplib.sim.state import AGAIN, CPU_BUSY, FOREGROUND_THREAD, IDLE, RUN, RUNNING, SWITCH
 from swaplib.sim.world import World
 
 MISFIT_NS = 1_000_000  # a burst that is nearly over is not moved
-_MOVE_UP = 2  # in `resched`: a faster CPU is idle
+_GIVE_WAY, _MOVE_UP = 1, 2  # in `resched`: another task should run; a faster CPU is idle
 
 
 @compiled
@@ -19,39 +16,33 @@ def place_woken(w: World) -> None:
     while system.first_woken >= 0:
         task = system.first_woken
         system.first_woken = w.task[task].next_woken
-        cpu = _idle_cpu(w, task)
-        _place(w, task, cpu if cpu >= 0 else _least_loaded_cpu(w, task))
+        cpu = _best_cpu(w, task, True)
+        _place(w, task, cpu if cpu >= 0 else _best_cpu(w, task, False))
 
 
 @compiled
 def give_up(w: World, cpu: int) -> bool:
     """Put the running task back if another should run, where it may be preempted; True when it was."""
-    c = w.cpu[cpu]
-    task = c.task
-    if c.resched == _MOVE_UP:
-        c.resched = 0
-        faster = _idle_cpu(w, task)
-        if faster >= 0 and _is_faster(w, faster, cpu):
+    c, now = w.cpu[cpu], w.system[0].now
+    task, asked, c.resched = c.task, c.resched, 0
+    if asked == _MOVE_UP:
+        faster = _best_cpu(w, task, True)
+        if faster >= 0 and w.cpu[faster].capacity * 4 > c.capacity * 5:
             c.task = -1
-            best = _idle_cpu(w, task)
+            best = _best_cpu(w, task, True)
             if best != cpu:
                 _place(w, task, best)
                 return True
             c.task = task  # it wants to stay near its place, and begins a slice here as after any move
-            _begin_slice(w, cpu, w.system[0].now + w.machine[0].wake_ns)
-            schedule(w, cpu, w.system[0].now + w.machine[0].wake_ns)  # to look around, should it end before
-    if c.waiting == 0:
-        c.resched = 0
+            _begin_slice(w, cpu, now + w.machine[0].wake_ns)
+            schedule(w, cpu, now + w.machine[0].wake_ns)  # to look around, should it end before
+    if c.waiting == 0 or (asked != _GIVE_WAY and now < c.slice_end):
         return False
-    now = w.system[0].now
-    if c.resched == 0 and now < c.slice_end:
-        return False
-    c.resched = 0
     if not goes_before(w, c.first_waiting, task):
         _begin_slice(w, cpu, now)
         return False
     c.task = -1
-    idle = _idle_cpu(w, task)
+    idle = _best_cpu(w, task, True)
     if idle >= 0:
         _place(w, task, idle)
     else:
@@ -73,8 +64,7 @@ def next_task(w: World, cpu: int) -> bool:
         return False
     t = w.task[task]
     t.state, t.cpu = RUNNING, cpu
-    c.task = task
-    c.resched = 0
+    c.task, c.resched = task, 0
     if t.realtime == 0:
         c.vruntime = max(c.vruntime, t.vruntime)
     _begin_slice(w, cpu, w.system[0].now)
@@ -86,11 +76,9 @@ def _place(w: World, task: int, cpu: int) -> None:
     """Let a task run on a CPU if that is idle, else wait for it and perhaps preempt."""
     t, c = w.task[task], w.cpu[cpu]
     now = w.system[0].now
-    earned = (
-        t.vruntime if t.cpu == cpu else 0
-    )  # a sleeper comes back with the virtual runtime that it left with
+    least = _least_vruntime(w, cpu)
+    t.vruntime = max(t.vruntime, least) if t.cpu == cpu else least  # a sleeper keeps its virtual runtime
     t.cpu = cpu
-    t.vruntime = max(earned, _least_vruntime(w, cpu))
     if c.task < 0:
         close_segment(w, cpu)
         wake_ns = w.machine[0].wake_ns
@@ -101,7 +89,7 @@ def _place(w: World, task: int, cpu: int) -> None:
         return
     enqueue(w, cpu, task)
     if _preempts(w, task, cpu):
-        c.resched = 1
+        c.resched = _GIVE_WAY
         _cut(w, cpu, now)
     else:
         _cut(w, cpu, c.slice_end)
@@ -118,46 +106,28 @@ def _begin_slice(w: World, cpu: int, since: int) -> None:
 
 
 @compiled
-def _least_loaded_cpu(w: World, task: int) -> int:
-    """Return the CPU with the least weight per capacity, near ones first."""
-    t = w.task[task]
-    best = -1
-    best_load = 0
-    best_near = False
-    for cpu in range(len(w.cpu)):
-        c = w.cpu[cpu]
-        if t.node >= 0 and c.node != t.node:
-            continue
-        near = t.near >= 0 and c.pod == w.cpu[t.near].pod
-        running = 0 if c.task < 0 else w.task[c.task].weight
-        if t.realtime > 0 and c.task >= 0 and w.task[c.task].realtime > 0:  # find_lowest_rq
-            running += 1 << 20
-        load = (c.load + running) * 1024 // c.capacity
-        if best < 0 or (near and not best_near) or (near == best_near and load < best_load):
-            best, best_load, best_near = cpu, load, near
-    return best
+def _best_cpu(w: World, task: int, idle: bool) -> int:
+    """Return the best CPU for a task: near its place, then the fastest idle one, or that with least load.
 
-
-@compiled
-def _idle_cpu(w: World, task: int) -> int:
-    """Return the best idle CPU for a task: near its place, then by capacity, then node; -1 if none."""
+    -1 where all are busy. Among idle CPUs as fast, one of its node is better, and the one that it had.
+    """
     t = w.task[task]
-    best = -1
-    best_score = -1
     home = -1 if t.near < 0 else w.cpu[t.near].node
+    best, most = -1, 0
     for cpu in range(len(w.cpu)):
         c = w.cpu[cpu]
-        if c.task >= 0 or c.waiting > 0 or (t.node >= 0 and c.node != t.node):
+        if (t.node >= 0 and c.node != t.node) or (idle and (c.task >= 0 or c.waiting > 0)):
             continue
-        score = c.capacity * 4
-        if t.near >= 0 and c.pod == w.cpu[t.near].pod:
-            score += 1 << 20
-        if c.node == home:
-            score += 2
-        if cpu == t.cpu:
-            score += 1
-        if score > best_score:
-            best, best_score = cpu, score
+        score = 1 << 50 if t.near >= 0 and c.pod == w.cpu[t.near].pod else 0
+        if idle:
+            score += c.capacity * 4 + (2 if c.node == home else 0) + (1 if cpu == t.cpu else 0)
+        else:
+            running = 0 if c.task < 0 else w.task[c.task].weight
+            if t.realtime > 0 and c.task >= 0 and w.task[c.task].realtime > 0:  # find_lowest_rq
+                running += 1 << 20
+            score -= (c.load + running) * 1024 // c.capacity
+        if best < 0 or score > most:
+            best, most = cpu, score
     return best
 
 
@@ -165,42 +135,36 @@ def _idle_cpu(w: World, task: int) -> int:
 def _pull(w: World, cpu: int) -> int:
     """Take a waiting task from the fullest queue, of the same node first."""
     mine = w.cpu[cpu].node
-    for same_node in (True, False):
-        source = -1
-        most = 0
-        for other in range(len(w.cpu)):
-            o = w.cpu[other]
-            if o.waiting > most and (o.node == mine) == same_node and first_waiting(w, other, mine) >= 0:
-                source, most = other, o.waiting
-        if source >= 0:
-            task = first_waiting(w, source, mine)
-            dequeue(w, source, task)
-            w.task[task].vruntime += w.cpu[cpu].vruntime - _least_vruntime(w, source)
-            return task
-    return -1
+    source, most = -1, 0
+    for other in range(len(w.cpu)):
+        o = w.cpu[other]
+        score = o.waiting + (1 << 30 if o.node == mine else 0)
+        if o.waiting > 0 and score > most and first_waiting(w, other, mine) >= 0:
+            source, most = other, score
+    if source < 0:
+        return -1
+    task = first_waiting(w, source, mine)
+    dequeue(w, source, task)
+    w.task[task].vruntime += w.cpu[cpu].vruntime - _least_vruntime(w, source)
+    return task
 
 
 @compiled
 def _call_for_misfit(w: World, cpu: int) -> None:
     """Let an idle CPU ask the slowest CPU for its task, if that would run a quarter faster here (misfit)."""
-    source = -1
+    source, mine = -1, w.cpu[cpu]
     for other in range(len(w.cpu)):
         o = w.cpu[other]
-        if o.task < 0 or o.category == IDLE or o.resched != 0 or not _is_faster(w, cpu, other):
+        if o.task < 0 or o.category == IDLE or o.resched != 0 or mine.capacity * 4 <= o.capacity * 5:
             continue
         t = w.task[o.task]
-        if (t.kind == FOREGROUND_THREAD or t.kind == BACKGROUND_THREAD) and t.left_ns < MISFIT_NS:
+        if t.kind >= FOREGROUND_THREAD and t.left_ns < MISFIT_NS:
             continue
-        if (t.node < 0 or t.node == w.cpu[cpu].node) and (source < 0 or o.capacity < w.cpu[source].capacity):
+        if (t.node < 0 or t.node == mine.node) and (source < 0 or o.capacity < w.cpu[source].capacity):
             source = other
     if source >= 0:
         w.cpu[source].resched = _MOVE_UP
         _cut(w, source, w.system[0].now)
-
-
-@compiled
-def _is_faster(w: World, a: int, b: int) -> bool:
-    return w.cpu[a].capacity * 4 > w.cpu[b].capacity * 5
 
 
 @compiled
@@ -209,13 +173,19 @@ def _least_vruntime(w: World, cpu: int) -> int:
     c = w.cpu[cpu]
     least = -1
     if c.task >= 0 and w.task[c.task].realtime == 0:
-        t = w.task[c.task]
-        least = t.vruntime + (w.system[0].now - c.since) * 1024 // t.weight
+        least = _vruntime_now(w, cpu)
     if c.waiting > 0 and w.task[c.first_waiting].realtime == 0:
         first = w.task[c.first_waiting].vruntime
         least = first if least < 0 else min(least, first)
     c.vruntime = max(c.vruntime, least)
     return c.vruntime
+
+
+@compiled
+def _vruntime_now(w: World, cpu: int) -> int:
+    """Return the virtual runtime of a CPU's running task, that of its present segment included."""
+    t = w.task[w.cpu[cpu].task]
+    return t.vruntime + (w.system[0].now - w.cpu[cpu].since) * 1024 // t.weight
 
 
 @compiled
@@ -228,17 +198,98 @@ def _preempts(w: World, task: int, cpu: int) -> bool:
     now, slice_ns = w.system[0].now, w.machine[0].slice_ns
     if t.realtime > 0 or (w.kernel[0].run_to_parity > 0 and now < c.slice_since + slice_ns):
         return False
-    runtime = running.vruntime + (now - c.since) * 1024 // running.weight
-    return t.vruntime + slice_ns * 1024 // t.weight < runtime + slice_ns * 1024 // running.weight
+    deadline = _vruntime_now(w, cpu) + slice_ns * 1024 // running.weight
+    return t.vruntime + slice_ns * 1024 // t.weight < deadline
 
 
 @compiled
 def _cut(w: World, cpu: int, at: int) -> None:
     """End a running burst at `at`, if it would last longer and may be interrupted."""
     c = w.cpu[cpu]
-    if c.state != CPU_BUSY or c.category == IDLE or c.category == SWITCH:
+    at = max(at, w.system[0].now)
+    if c.state != CPU_BUSY or c.category == IDLE or c.category == SWITCH or c.since + c.planned_ns <= at:
         return
     if w.task[c.task].left_ns > 0:  # only a burst can be taken up again where it stopped
-        at = max(at, w.system[0].now)
-        if c.since + c.planned_ns > at:
-            schedule(w, cpu, at)
+        schedule(w, cpu, at)
+
+
+# CPU time: charged, traced, and the counters beside it sampled.
+
+
+@compiled
+def spend(w: World, nanoseconds: int, category: int) -> int:
+    """Ask the scheduler for CPU time; a step returns what this returns."""
+    system = w.system[0]
+    system.segment_ns, system.segment_category = nanoseconds, category
+    return RUN if nanoseconds > 0 else AGAIN
+
+
+@compiled
+def close_segment(w: World, cpu: int) -> None:
+    """Charge the time since a CPU's segment began to its category and its task, and begin a new one now.
+
+    Where no time has passed nothing happens: at one instant a CPU writes at most one stretch to the trace.
+    """
+    c, system = w.cpu[cpu], w.system[0]
+    elapsed = system.now - c.since
+    if elapsed > 0:
+        c.time[c.category] += elapsed
+        if c.task >= 0 and c.category != IDLE:
+            t = w.task[c.task]
+            t.vruntime += elapsed * 1024 // t.weight
+            t.cpu_ns += elapsed
+            if t.left_ns > 0 and c.category != SWITCH:  # a burst
+                t.left_ns = 0 if elapsed >= c.planned_ns else max(1, t.left_ns - elapsed * c.capacity // 1024)
+        task = -1 if c.category == IDLE else c.task
+        if system.is_traced > 0 and (c.stretch_category != c.category or c.stretch_task != task):
+            _write_stretch(w, cpu, c.since)
+            c.stretch_since, c.stretch_category, c.stretch_task = c.since, c.category, task
+    c.since = system.now
+
+
+@compiled
+def _write_stretch(w: World, cpu: int, until: int) -> None:
+    """Write down what a CPU did since it last changed."""
+    c, system = w.cpu[cpu], w.system[0]
+    if until > c.stretch_since:
+        row = w.stretch[system.stretches]
+        row.cpu, row.since, row.until = cpu, c.stretch_since, until
+        row.category, row.task = c.stretch_category, c.stretch_task
+        system.stretches += 1
+
+
+@compiled
+def sample(w: World, until: int) -> None:
+    """Note the counters at every sampling time up to `until`; a full table keeps every other row."""
+    system = w.system[0]
+    while system.next_sample_ns <= until:
+        if system.samples < len(w.sample):
+            _note(w, system.next_sample_ns)
+        else:
+            for row in range(0, system.samples, 2):
+                w.sample[row // 2] = w.sample[row]
+            system.samples = (system.samples + 1) // 2
+            system.sample_ns *= 2
+            system.next_sample_ns = w.sample[system.samples - 1].time_ns
+        system.next_sample_ns += system.sample_ns
+
+
+@compiled
+def _note(w: World, time: int) -> None:
+    w.counter[0].time_ns = time
+    w.sample[w.system[0].samples] = w.counter[0]
+    w.system[0].samples += 1
+
+
+@compiled
+def close(w: World) -> None:
+    """Charge every CPU up to the end, and write the last sample and what is open of the trace."""
+    system = w.system[0]
+    for cpu in range(len(w.cpu)):
+        close_segment(w, cpu)
+        if system.is_traced > 0:
+            _write_stretch(w, cpu, system.now)
+    if system.samples > 0 and w.sample[system.samples - 1].time_ns == system.now:
+        system.samples -= 1
+    if system.samples < len(w.sample):
+        _note(w, system.now)

@@ -4,17 +4,15 @@ Everything is int64; times are nanoseconds since the first kill; -1 is "none". L
 What a policy, machine, kernel or storm says in whole numbers is a record too, with the names of its fields.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any, get_type_hints
+from enum import IntEnum
+from typing import get_type_hints
 
 import numpy as np
 
-from swaplib.model import gather_steps
-from swaplib.model.kernel import COST_PARTS, Kernel
-from swaplib.model.kernel import Lock as LockKind
+from swaplib.model import gather
+from swaplib.model.kernel import COST_PARTS, Kernel, Lock
 from swaplib.model.machine import NUMBERS
 from swaplib.model.policy import Policy
 from swaplib.model.storm import Deaths, Storm
@@ -45,7 +43,6 @@ FETCH, FREE = range(2)
 # Programs, made of operations: a call for one entry, a call for a run, emptying a slot cache, freeing zram
 # objects alone, a push to the list, reclaiming pages, and taking pages back into the allocator.
 SINGLE, BY_RUN, EMPTY_CACHE, ZRAM_OBJECTS, LIST_PUSH, SWAP_OUT, FREE_PAGES = range(7)
-PROGRAMS = 7
 SPEND, ACQUIRE, DROP = range(3)
 
 MOST_HELD = 6  # locks held by one task
@@ -58,19 +55,15 @@ def _of(names: Iterable[str]) -> np.dtype:
 
 def _of_model(model: type) -> np.dtype:
     """Return the dtype of those fields of a dataclass that are whole numbers, flags or choices."""
-
-    def is_whole(kind: Any) -> bool:
-        return kind == int | None or (isinstance(kind, type) and issubclass(kind, int))
-
-    return _of(name for name, kind in get_type_hints(model).items() if is_whole(kind))
+    whole = (int | None, int, bool, *IntEnum.__subclasses__())
+    return _of(name for name, kind in get_type_hints(model).items() if kind in whole)
 
 
 def _record(text: str, *more: str, **arrays: int) -> np.dtype:
     """Return the dtype of the fields that stand before the colons of a text, of more of them, and arrays."""
-    lines = [line.partition(":")[0] for line in text.strip().splitlines()]
-    names = [name.strip() for line in lines for name in line.split(",")]
+    names = ",".join(line.partition(":")[0] for line in text.strip().splitlines()).split(",")
     short = [(name, np.int64, (length,)) for name, length in arrays.items()]
-    return np.dtype([*_of([*names, *more]).descr, *short])
+    return np.dtype([*_of([*map(str.strip, names), *more]).descr, *short])
 
 
 POLICY = _of_model(Policy)
@@ -88,8 +81,7 @@ CPU = _record(
     resched: whether the running task is asked to give way, or to move to a faster CPU
     first_waiting, last_waiting: of the tasks that wait for it, in the order in which they run
     waiting, load: how many they are, and the sum of their weights
-    vruntime: the least seen, for tasks that come
-    last: the task that ran last
+    vruntime, last: the least seen, for tasks that come; the task that ran last
     scale: 1024 x nanoseconds here over nanoseconds of the reference core
     capacity, node, pod: as the machine has them
     cache, page: the stores that are its slot cache and its page of zram objects
@@ -113,9 +105,8 @@ TASK = _record(
     left_ns: of a burst, at capacity 1024
     owed_ps: for moving locks and cache lines, added to its next segment
     program, operation, operations_end: of the call that it makes
-    entries, calls, jumps: that this grain of the call stands for
+    entries, calls, jumps, category: that this grain of the call stands for, and what it is charged to
     first_entry: the place of its entries in the process, for variation
-    category: that the call is charged to
     portions: that the call frees; -1 when all are of one process
     swap_left, present_left, file_left: of the page table being walked
     second_pass: over the page tables
@@ -123,8 +114,7 @@ TASK = _record(
     pages_left: that a foreground thread will touch
     burst_ns, period_ns, next_burst_ns: of a background thread
     handovers, moves: of the lock and of cache lines, owed when the awaited lock is its own
-    depth: locks held
-    cpu_ns: that it has used
+    depth, cpu_ns: locks held, and CPU time used
     """,
     held=MOST_HELD,
 )
@@ -145,54 +135,48 @@ PROCESS = _record(
     *(field.name for field in fields(Deaths)),
 )
 
-LOCK = _record(
+LOCK = _record("kind, owner, last_cpu, first_waiter, last_waiter, waiters, acquisitions, contended, wait_ns")
+OPERATION = _record(
     """
-    kind, owner, last_cpu
-    first_waiter, last_waiter, waiters
-    acquisitions, contended, wait_ns
-    """
+    code, lock, is_line
+    per_entry, moves_per_entry: whether it is taken, and moves to this CPU, for every entry
+    lines, objects, zspages: see `swaplib.model.kernel.Stage`
+    """,
+    *COST_PARTS,
 )
-OPERATION = _record("code, lock, is_line, per_entry, moves_per_entry, lines, objects, zspages: see `swaplib.model.kernel.Stage`", *COST_PARTS)
 PROGRAM = _record("first, end: of its operations")
-WORK = _record(
-    "portions, entries, pages, cpu, next: batch pages, who queued it, and what is queued behind it"
-)
+WORK = _record("portions, entries, pages, cpu, next: batch pages, who queued it, what is queued behind it")
 PORTION = _record("process, entries, jumps, next: so many entries of one process")
-STORE = _record(
-    "first, last, entries, jumps, records: portions that wait in the list, a slot cache or a page"
-)
-QUEUE = _record(
-    "first, last, active, limit, idle, node: of works; kworkers at work, at most, and without work"
-)
+STORE = _record("first, last, entries, jumps, records: portions in the list, a slot cache or a page")
+QUEUE = _record("first, last, active, limit, idle, node: works; kworkers at work, at most, without work")
 EVENT = _record("time, sequence, slot: when something happens, and to whom; see `swaplib.sim.queues`")
 PHASE = _record("cpu_ns, pages, threads, end_ns: of the foreground")
 STRETCH = _record("cpu, since, until, category, task: CPU time as traced")
-SAMPLE_COLUMNS = (
-    *("time_ns", "gathered_entries", "queued_entries", "working_entries", "deferred_entries"),
-    *("free_pages", "free_slots", "exiting", "spinning_cpus"),
+SAMPLE = COUNTER = _record(
+    "time_ns, gathered_entries, queued_entries, working_entries, deferred_entries\n"
+    "free_pages, free_slots, exiting, spinning_cpus"
 )
-SAMPLE = COUNTER = _of(SAMPLE_COLUMNS)
-GATHER, SHARED, LIMITS = gather_steps.GATHER, gather_steps.SHARED, gather_steps.LIMITS
+SAMPLE_COLUMNS = SAMPLE.names or ()
+GATHER, SHARED, LIMITS = (_of(names.split()) for names in (gather.GATHER, gather.SHARED, gather.LIMITS))
 
 SYSTEM = _record(
     """
-    now, sequence, handled, handled_max: the present, events so far, events that happened, and at most
+    now, sequence, handled: the present, events so far, events that happened
     turn, turn_sequence: the CPU whose event this is, and which event
     steps, steps_max: at the present instant, and at most
-    next_kill, phase, phases, phase_threads_left, first_woken, last_woken
+    next_kill, phase, phase_threads_left, first_woken, last_woken
     segment_ns, segment_category: what a step asks for
-    limit_ns, timed_out, grain, variation: of the run
-    is_voluntary, native_call: how tasks are preempted; what a call of the kernel frees
+    timed_out, grain, variation: of the run
+    is_voluntary, frees_by_entry: how tasks are preempted; what a call of the kernel frees
     memory_scale, remote_scale: 1024 x nanoseconds over nanoseconds of the reference machine
     reclaim_gain_permille, flush_capacity, clusters
-    alive, works, works_pending, queues
+    alive, works, works_pending
     first_worker, first_reaper, first_foreground, first_background: tasks are in the order of their kinds
-    free_pool_pages, cache_is_on, backlog_peak
-    present_back_ns, swap_back_ns: when the last came back
+    free_pool_pages, cache_is_on, backlog_peak, swap_back_ns: the last is when a slot last came back
     reclaimed, stalls, stalled, slot_failures
     free_work, free_works, free_portion, free_portions: lists of what is unused
     is_traced, stretches, samples, sample_ns, next_sample_ns
     """,
-    lock_base=len(LockKind),
+    lock_base=len(Lock),
     always=1,
 )

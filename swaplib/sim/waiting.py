@@ -1,29 +1,26 @@
 """Where entries wait before they are freed: one section for each `Hold` of a policy, with its four moments.
 
 The moments are: a run is met by the walk of a dying process; a call has ended; a kworker goes on with a work;
-a work is done. A moment takes at most `STEP_WORKS` works and `STEP_PORTIONS` portions: the loop makes room.
+a work is done. A moment takes at most `STEP_ROOM` works and as many portions: the loop makes room.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
 from swaplib.model.compiled import compiled
-from swaplib.model.gather_steps import FREED, QUEUED, add, drained, finish, open_gather
+from swaplib.model.gather import FREED, QUEUED, add, finish, open_gather
 from swaplib.model.policy import Hold
 from swaplib.sim import state
 from swaplib.sim.calls import nanoseconds, start_freeing, start_program
-from swaplib.sim.clock import spend
-from swaplib.sim.memory import atomic_pages_are_short, credit, credit_slots, give_pages
-from swaplib.sim.queues import empty, free_portion, new_portion, put
+from swaplib.sim.foreground import credit, credit_slots, give_pages
+from swaplib.sim.queues import empty, free_portion, new_portion, put, queue_work
+from swaplib.sim.scheduler import spend
 from swaplib.sim.state import AGAIN, DRAIN, GATHERING
-from swaplib.sim.works import queue_work
 from swaplib.sim.world import World
 
 _GATHER, _LIST = int(Hold.GATHER), int(Hold.LIST)
 _SLOT_CACHE, _ZRAM_BUFFER = int(Hold.SLOT_CACHE), int(Hold.ZRAM_BUFFER)
 
-STEP_WORKS = STEP_PORTIONS = 4  # today's moments take at most one of each
+STEP_ROOM = 4  # works and portions; today's moments take at most one of each
 FREE_NOW = -1  # what a run that is met says when it does not wait
 LIST = 0  # the store of the one list
 PAGE_OBJECTS = 512  # of a page of pointers to zram objects
@@ -48,32 +45,44 @@ def call_has_ended(w: World, task: int, program: int) -> None:
     """Book what a call freed, or let it wait; another call may follow at once."""
     t, hold = w.task[task], w.policy[0].hold
     if program == state.SINGLE:
-        put(w, w.cpu[t.cpu].cache, new_portion(w, t.process, t.entries, t.jumps), t.entries)
+        put(w, w.cpu[t.cpu].cache, t.process, t.entries, t.jumps, t.entries)
         _use_full_cache(w, task)
     elif program == state.LIST_PUSH:
         _list_is_pushed(w, task)
     elif program <= state.EMPTY_CACHE and hold == _ZRAM_BUFFER:
         _objects_wait(w, task)
     elif program <= state.ZRAM_OBJECTS:
-        _credit_call(w, task)
+        if t.portions < 0:
+            credit(w, t.process, t.entries, t.category)
+        while t.portions >= 0:
+            a = w.portion[t.portions]
+            credit(w, a.process, a.entries, t.category)
+            t.portions = free_portion(w, t.portions)
 
 
 @compiled
 def go_on_with_work(w: World, task: int) -> None:
     """Begin the next call of a kworker, and take what it frees out of its work."""
-    hold, work = w.policy[0].hold, w.work[w.task[task].work]
-    if hold == _SLOT_CACHE:
-        _free_slot_cache(w, task)
-        return
+    hold, t = w.policy[0].hold, w.task[task]
+    work = w.work[t.work]
     a = w.portion[work.portions]
     entries = min(a.entries, w.system[0].grain)
+    if hold == _SLOT_CACHE:  # a whole cache in one call
+        portions, portion, jumps = work.portions, work.portions, 0
+        while portion >= 0:
+            jumps += w.portion[portion].jumps
+            portion = w.portion[portion].next
+        start_program(w, task, state.EMPTY_CACHE, a.process, work.entries, 1, jumps, DRAIN)
+        w.counter[0].working_entries -= work.entries
+        t.portions, work.portions = portions, -1
+        return
     if hold == _ZRAM_BUFFER:
         jumps = (entries * a.jumps + a.entries - 1) // a.entries
         start_program(w, task, state.ZRAM_OBJECTS, a.process, entries, entries, jumps, DRAIN)
     else:
         entries = start_freeing(w, task, a.process, a.entries, DRAIN)
     w.counter[0].working_entries -= entries
-    a.jumps -= min(a.jumps, w.task[task].jumps)
+    a.jumps -= min(a.jumps, t.jumps)
     a.entries -= entries
     if a.entries == 0:
         work.portions = free_portion(w, work.portions)
@@ -81,15 +90,17 @@ def go_on_with_work(w: World, task: int) -> None:
 
 @compiled
 def work_is_done(w: World, work: int) -> None:
-    """Give back what a work took up while it waited."""
-    hold, a = w.policy[0].hold, w.work[work]
+    """Give back a work, and what it took up while it waited."""
+    hold, a, system = w.policy[0].hold, w.work[work], w.system[0]
+    a.next, system.free_work = system.free_work, work
+    system.free_works += 1
+    system.works_pending -= 1
     if hold == _GATHER:
-        drained(w.shared[0], a.pages)
-        give_pages(w, a.pages)
+        _give_batch_pages(w, a.pages)
     elif hold == _SLOT_CACHE:
         w.cpu[a.cpu].handed_over = 0
     elif hold == _ZRAM_BUFFER:
-        w.system[0].free_pool_pages += 1
+        system.free_pool_pages += 1
 
 
 @compiled
@@ -154,8 +165,7 @@ def meet(w: World, task: int, entries: int) -> None:
 @compiled
 def _gather_meets(w: World, task: int, run: int, count: int) -> int:
     t, machine, shared = w.task[task], w.machine[0], w.shared[0]
-    fail = _failing_calls(w)
-    before = shared.pages_alive
+    fail, before = _failing_calls(w), shared.pages_alive
     stored, outcome = add(w.gather[t.process], shared, w.limits[0], fail, fail, run, count)
     if outcome == FREED:
         return FREE_NOW
@@ -181,10 +191,8 @@ def hand_over(w: World, task: int) -> int:
         queue_work(w, portion, entries, pages, t.cpu)
         return spend(w, w.machine[0].queue_work_ns, GATHERING)
     w.process[t.process].batch_entries += entries
-    drained(w.shared[0], pages)
-    give_pages(w, pages)
-    t.then = t.doing
-    t.doing = state.FREE_BATCH
+    _give_batch_pages(w, pages)
+    t.then, t.doing = t.doing, state.FREE_BATCH
     doublings = 0
     while (1 << doublings) < entries:
         doublings += 1
@@ -206,9 +214,17 @@ def free_batch(w: World, task: int) -> None:
 
 
 @compiled
+def _give_batch_pages(w: World, pages: int) -> None:
+    """Give back a work's gather and its batch pages (end of tlb_swap_async_free_work)."""
+    w.shared[0].gathers_alive -= 1
+    w.shared[0].pages_alive -= pages
+    give_pages(w, pages)
+
+
+@compiled
 def _failing_calls(w: World) -> np.ndarray:
-    """Return which allocations fail now: all where memory is so short that GFP_ATOMIC fails, else none."""
-    return w.system[0].always[: 1 if atomic_pages_are_short(w) else 0]
+    """Return which allocations fail now: all below a quarter of the min watermark (low is 5/4 of min)."""
+    return w.system[0].always[: 1 if w.counter[0].free_pages < w.machine[0].watermark_pages // 5 else 0]
 
 
 # List: one list and one lock for all processes; so many records make a work.
@@ -226,7 +242,7 @@ def _list_meets(w: World, task: int, run: int, count: int) -> int:
 @compiled
 def _list_is_pushed(w: World, task: int) -> None:
     t, counter, waiting = w.task[task], w.counter[0], w.store[LIST]
-    put(w, LIST, new_portion(w, t.process, t.entries, t.jumps), t.calls)
+    put(w, LIST, t.process, t.entries, t.jumps, t.calls)
     counter.gathered_entries += t.entries
     if waiting.records >= w.policy[0].batch_records:
         entries = waiting.entries
@@ -253,32 +269,6 @@ def _use_full_cache(w: World, task: int) -> None:
     t.portions = portions
 
 
-@compiled
-def _free_slot_cache(w: World, task: int) -> None:
-    work = w.work[w.task[task].work]
-    portions, jumps = work.portions, 0
-    portion = portions
-    while portion >= 0:
-        jumps += w.portion[portion].jumps
-        portion = w.portion[portion].next
-    start_program(w, task, state.EMPTY_CACHE, w.portion[portions].process, work.entries, 1, jumps, DRAIN)
-    w.task[task].portions = portions
-    work.portions = -1
-    w.counter[0].working_entries -= work.entries
-
-
-@compiled
-def _credit_call(w: World, task: int) -> None:
-    """Book what a call freed: its portions, or so many entries of its process."""
-    t = w.task[task]
-    if t.portions < 0:
-        credit(w, t.process, t.entries, t.category)
-    while t.portions >= 0:
-        a = w.portion[t.portions]
-        credit(w, a.process, a.entries, t.category)
-        t.portions = free_portion(w, t.portions)
-
-
 # Zram buffer: slots are free at once, objects wait in a page of the CPU, or are freed where there is no page.
 
 
@@ -298,9 +288,9 @@ def _objects_wait(w: World, task: int) -> None:
         queue_work(w, empty(w, page), entries, 0, t.cpu)
     counter.deferred_entries += t.entries
     if portions < 0:
-        put(w, page, new_portion(w, t.process, t.entries, t.jumps), t.calls)
+        put(w, page, t.process, t.entries, t.jumps, t.calls)
     while portions >= 0:
-        behind = w.portion[portions].next
-        put(w, page, portions, w.portion[portions].entries)
-        portions = behind
+        a = w.portion[portions]
+        put(w, page, a.process, a.entries, a.jumps, a.entries)
+        portions = free_portion(w, portions)
     t.portions = -1

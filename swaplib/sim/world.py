@@ -14,21 +14,11 @@ from functools import cached_property
 from typing import Any
 
 import numba
+import numba.extending as extend
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.typing import templates
-from numba.extending import (
-    NativeValue,
-    infer_getattr,
-    lower_builtin,
-    lower_getattr_generic,
-    models,
-    register_model,
-    type_callable,
-    typeof_impl,
-    unbox,
-)
 
 from swaplib.sim import state
 
@@ -59,7 +49,7 @@ class World:
     portion: Records
     store: Records  # the list, then a slot cache and a page of zram objects for each CPU
     queue: Records
-    event: Records  # a heap
+    event: Records
     phase: Records
     stretch: Records
     sample: Records
@@ -88,8 +78,7 @@ def records(dtype: np.dtype, count: int, none: str = "", **fill: Any) -> Records
 
 
 class _WorldType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name="swaplib.World")
+    pass
 
 
 class _ArrayType(types.Type):
@@ -99,28 +88,28 @@ class _ArrayType(types.Type):
         self.record = numba.from_dtype(getattr(state, name.upper()))
 
 
-world_type = _WorldType()
+world_type = _WorldType("swaplib.World")
 _ARRAYS = {field.name: _ArrayType(index, field.name) for index, field in enumerate(fields(World))}
 
-typeof_impl.register(World)(lambda world, context: world_type)
+extend.typeof_impl.register(World)(lambda world, context: world_type)
 
 
-@register_model(_WorldType)
-@register_model(_ArrayType)
-class _AddressModel(models.PrimitiveModel):  # of the directory, for the world and for each of its arrays
+@extend.register_model(_WorldType)
+@extend.register_model(_ArrayType)
+class _AddressModel(extend.models.PrimitiveModel):  # of the directory, for a world and each of its arrays
     def __init__(self, manager: Any, kind: types.Type) -> None:
         super().__init__(manager, kind, ir.IntType(64))
 
 
-@unbox(_WorldType)
-def _unbox_world(kind: _WorldType, value: Any, c: Any) -> NativeValue:
+@extend.unbox(_WorldType)
+def _unbox_world(kind: _WorldType, value: Any, c: Any) -> extend.NativeValue:
     address = c.pyapi.object_getattr_string(value, "address")
     native = c.pyapi.long_as_longlong(address)
     c.pyapi.decref(address)
-    return NativeValue(native)
+    return extend.NativeValue(native)
 
 
-@infer_getattr
+@extend.infer_getattr
 class _Attributes(templates.AttributeTemplate):
     key = _WorldType
 
@@ -128,20 +117,17 @@ class _Attributes(templates.AttributeTemplate):
         return _ARRAYS.get(name)
 
 
-@lower_getattr_generic(_WorldType)
+@extend.lower_getattr_generic(_WorldType)
 def _array(context: Any, builder: Any, kind: _WorldType, address: Any, name: str) -> Any:
     return address
 
 
-@type_callable(operator.getitem)
+@extend.type_callable(operator.getitem)
 def _type_record(context: Any) -> Callable[..., Any]:
-    def typer(array: types.Type, index: types.Type) -> types.Type | None:
-        return array.record if isinstance(array, _ArrayType) and isinstance(index, types.Integer) else None
-
-    return typer
+    return lambda array, index: array.record if isinstance(array, _ArrayType) else None
 
 
-@lower_builtin(operator.getitem, _ArrayType, types.Integer)
+@extend.lower_builtin(operator.getitem, _ArrayType, types.Integer)
 def _record(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Find a record; with NUMBA_BOUNDSCHECK=1 an index outside of the array, or below 0, is an IndexError."""
     array, integer = signature.args
@@ -155,12 +141,12 @@ def _record(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.inttoptr(place, context.get_value_type(array.record))
 
 
-@type_callable(operator.setitem)
+@extend.type_callable(operator.setitem)
 def _type_copy(context: Any) -> Callable[..., Any]:
     return lambda array, index, record: types.void if isinstance(array, _ArrayType) else None
 
 
-@lower_builtin(operator.setitem, _ArrayType, types.Integer, types.Record)
+@extend.lower_builtin(operator.setitem, _ArrayType, types.Integer, types.Record)
 def _copy(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, index, _ = signature.args
     target = _record(context, builder, array.record(array, index), arguments[:2])
@@ -168,12 +154,12 @@ def _copy(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return context.get_dummy_value()
 
 
-@type_callable(len)
+@extend.type_callable(len)
 def _type_length(context: Any) -> Callable[..., Any]:
     return lambda array: types.int64 if isinstance(array, _ArrayType) else None
 
 
-@lower_builtin(len, _ArrayType)
+@extend.lower_builtin(len, _ArrayType)
 def _length(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return _word(builder, arguments[0], 2 * signature.args[0].index + 1)
 
