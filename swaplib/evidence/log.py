@@ -1,160 +1,158 @@
-"""A saved log, read line by line: its rows, the time of each, and a count of what was not understood."""
+"""A saved log, read line by line: its rows, their times, and a count of what was not understood."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import math
 import re
-import stat
-from array import array
-from collections.abc import Mapping
-from datetime import date
+import zlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from swaplib.model.checks import printable
 
 SAME_DEATH_S = 30.0  # two lines on one process, so far apart at most, tell of one death
-_TEXTS = ("app", "label", "process", "reason", "source")  # columns; all others are numbers
+CLOCK_BACK_S = 60.0  # a time so much before another: the clock was set, or the machine booted
+_TEXTS = {"app", "label", "process", "reason", "source"}  # columns; all others are numbers
 _WHOLE = {"event": "int64", "pid": "int64", "line": "int64", "killed": "bool"}
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_BEFORE = r"(?:[^\s:\[]+:){0,2}(?:<\d{1,3}>)?(?:\w+\s*:\w+\s*:\s)?\[?"  # grep -n and -H, dmesg -r and -x
 _CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d(?:[.,]\d{1,9})?)"
 _TIMES = (
-    # logcat, ISO 8601, the journal's short-full; then syslog, the journal, dmesg -T
-    rf"(?:[A-Z][a-z]{{2}} |\[\s?)?(?:(?P<year>\d{{4}})-)?(?P<month>\d\d)-(?P<day>\d\d)[ T]\s*{_CLOCK}",
-    rf"\[?(?:[A-Z][a-z]{{2}}\s+)?(?P<month>[A-Z][a-z]{{2}})\s+(?P<day>\d{{1,2}})\s+{_CLOCK}",
-    # dmesg, also raw and with -x; then logcat's epoch and uptime; then /dev/kmsg
-    r"(?:<\d{1,3}>|\w+\s*:\w+\s*:\s)?\[\s*(?P<seconds>\d{1,12}\.\d{1,9})\]",
-    r"\s*(?P<seconds>\d{1,12}\.\d{3,9})\s",
-    r"\d{1,4},\d{1,18},(?P<seconds>\d{1,12})(?P<millionths>\d{6}),",
+    # logcat, ISO 8601, the journal's short-full; then syslog and dmesg -T in any language
+    rf"(?:[A-Z][a-z]{{2}} )?(?:(?P<year>20\d\d)-)?(?P<month>\d\d)-(?P<day>\d\d)[ T]\s*{_CLOCK}",
+    rf"(?P<words>(?:[^\s\[\]:]{{1,20}}\s+){{2,3}}){_CLOCK}(?:\s(?P<year>20\d\d)\])?",
+    # dmesg; logcat's epoch and uptime, the journal's short-unix; /dev/kmsg
+    r"\s*(?P<seconds>\d{1,12}\.\d{1,9})[\s\]]",
+    r"\d{1,4},\d{1,18},(?P<microseconds>\d{1,18}),",
 )
-_HEADS = [re.compile(r"(?:\d+:)?" + time) for time in _TIMES]  # perhaps behind the number that grep -n puts
-_NOISE = re.compile(r"\0|\ufeff|\x1b\[[\d;]*m")  # NUL of a crash or of UTF-16, colours
-_LONGEST_LINE = 8192  # characters; the rest of a longer line is left out
+_HEADS = [re.compile(_BEFORE + time) for time in _TIMES]
+_KERNEL = re.compile(r"\s\[\s*(\d{1,12}\.\d{1,9})\]")  # the kernel's own clock, behind another
+_NOISE = re.compile(r"\0|\ufeff|\x1b\[[\d;]*[A-Za-z]")  # NUL of a crash or of UTF-16, colours
+_LONGEST_LINE = 65536  # characters; the rest of a longer line is left out
 
 
 class Log:
-    """Rows in the making, kept by column, so that millions fit in memory and each may be completed later.
+    """Rows in the making: `columns` of them, from lines that match `wanted`; `what` is told by a row."""
 
-    A kind of log says its columns, which lines it wants, what these look like, and takes one after another.
-    """
-
-    columns: str
-    wanted: re.Pattern[str]
-    what: str
-
-    def __init__(self) -> None:
-        self.path = self._missed_in = Path()
-        self.line = self.lines = self.used = self.unread = self._years = 0
+    def __init__(self, columns: str, what: str, wanted: str) -> None:
+        self.path, self.line, self.read, self.unread = Path(), 0, 0, 0
         self.now_s = math.nan  # of the line that is read, since some moment
-        self.examples: list[tuple[int, str]] = []
-        self._cells: dict[str, Any] = {}
-        for name in self.columns.split():
-            self._cells[name] = [] if name in _TEXTS else array("d")
+        self.rows: list[dict[str, Any]] = []  # that later lines may complete
+        self._columns, self._what, self._wanted = columns.split(), what, re.compile(wanted)
+        self._packed: list[pd.DataFrame] = []
+        self._missed: list[str] = []
+        self._month, self._boot_s = "", math.nan
 
-    def take(self, text: str) -> None:
-        """Read one line; it becomes a row, completes one, or is counted."""
-        raise NotImplementedError
+    def lines(self, *paths: str | Path) -> Iterator[str]:
+        """Yield the wanted lines of text files: UTF-8, or UTF-16 with its mark; gzip too."""
+        for self.path in map(Path, paths):
+            self.line, is_new = 0, True
+            if not self.path.is_file():
+                error = ValueError if self.path.exists() else FileNotFoundError
+                raise error(f"{printable(str(self.path))} is not a regular file; expected a saved log")
+            with self.path.open("rb") as raw:
+                file: Any = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+                try:
+                    code = "utf-16" if file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+                    text = io.TextIOWrapper(file, code, "replace", newline="\n")
+                    for part in iter(lambda: text.readline(_LONGEST_LINE), ""):  # noqa: B023
+                        self.line, self.read = self.line + is_new, self.read + is_new
+                        if is_new and self._wanted.search(part):
+                            line = _plain(_NOISE.sub("", part.rstrip("\r\n")))
+                            self.now_s = self._time(line)
+                            yield line
+                        is_new = part.endswith("\n")
+                except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                    raise ValueError(f"{printable(self.path.name)} is damaged: {error}") from None
 
-    def close(self) -> None:
-        """Complete what is open at the end of a file."""
+    def keep(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a row, with time and line; numbers may be text, and None or "" is what it does not say."""
+        said = {name: value for name, value in row.items() if value not in (None, "")}
+        self.rows.append({"time_s": self.now_s, "line": self.line, **said})
+        return self.rows[-1]
 
-    def read(self, *paths: Path) -> pd.DataFrame:
-        """Read text files (UTF-8, or UTF-16 with its mark; .gz too); return the rows, times since the first.
+    def miss(self, text: str, line: int = 0) -> None:
+        """Count a line that belongs here and was not understood, if it is one."""
+        self.unread += bool(text)
+        self._missed += [f"{line or self.line}: {printable(text.strip())[:160]}"] * bool(text)
+        del self._missed[3:]
 
-        ``attrs``: lines, other (no part of a row), unread (look like `what` and were not understood),
-        examples (number and text of the first five of these), notes (sentences for the reader).
+    def pack(self, still_open: int = 0, at_least: int = 10_000) -> None:
+        """Store all but the last rows in little memory, if there are many; they can be completed no more."""
+        done = len(self.rows) - still_open
+        if done >= at_least:
+            frame = pd.DataFrame(self.rows[:done], columns=self._columns)
+            texts = {name: "" for name in frame if name in _TEXTS}
+            types = {name: "str" if name in texts else "float64" for name in frame}
+            self._packed.append(frame.astype("object").fillna(texts).astype(types))
+            del self.rows[:done]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows, times since the first; each line is part of a row, or counted.
+
+        ``attrs``: lines, other (no part of a row, or a further one), unread (look like `what` and were not
+        understood), notes (sentences for the reader). Rows, other and unread together are lines.
         """
-        for self.path in map(regular, paths):
-            with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as file:
-                is_utf16 = file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")  # as PowerShell writes
-                self._read(io.TextIOWrapper(file, "utf-16" if is_utf16 else "utf-8", "replace", newline="\n"))
-            self.close()
-        cells = {name: c if isinstance(c, list) else np.asarray(c) for name, c in self._cells.items()}
-        frame = pd.DataFrame(cells).astype({name: "str" for name in cells if name in _TEXTS})
-        frame = frame.astype({n: t for n, t in _WHOLE.items() if n in cells and frame[n].notna().all()})
-        start = frame.time_s.min() if "time_s" in cells else 0.0
-        for name in cells.keys() & {"time_s", "died_s"}:
-            frame[name] = (frame[name] - start).round(6)
-        frame.attrs = {
-            "lines": self.lines,
-            "other": self.lines - self.used - self.unread,
-            "unread": self.unread,
-        }
-        frame.attrs |= {"examples": self.examples, "notes": []}
-        for number, text in self.examples[:1]:
-            said = f"{self.unread} lines that look like {self.what} were not understood"
-            where = f"{printable(self._missed_in.name)}: {said}; the first is line {number}"
-            frame.attrs["notes"] = [f"{where}: {text}"]
+        self.pack(at_least=0)
+        frame, notes = pd.concat(self._packed, ignore_index=True), []
+        frame = frame.astype({n: t for n, t in _WHOLE.items() if n in frame and frame[n].notna().all()})
+        if self._missed:
+            told = f"{self.unread} lines that look like {self._what} were not understood"
+            notes.append(f"{told}; the first is line {', then line '.join(self._missed)}")
+        if "time_s" in frame:
+            frame["time_s"] = (frame.time_s - frame.time_s.min()).round(6)
+            timed, untimed = frame[frame.time_s.notna()], frame.line[frame.time_s.isna()]
+            told = f"{len(untimed)} of {len(frame)} rows have no time that was understood"
+            notes += [f"{told}; the first is line {line}" for line in untimed[:1]]
+            back = timed.line[timed.time_s.diff() < -CLOCK_BACK_S]
+            notes += [f"at line {line} the clock goes back; times do not compare" for line in back[:1]]
+        frame.attrs = {"notes": [f"{printable(self.path.name)}: {note}" for note in notes]}
+        other = self.read - len(frame) - self.unread
+        frame.attrs |= {"lines": self.read, "other": other, "unread": self.unread}
         return frame
 
-    def add(self, row: Mapping[str, Any]) -> int:
-        """Keep a row and return its place; numbers may be text, and what it does not hold is NaN or empty."""
-        for cells in self._cells.values():
-            cells.append("" if isinstance(cells, list) else math.nan)
-        self.used += 1
-        self.set(len(cells) - 1, {"time_s": self.now_s, "line": self.line, **row})
-        return len(cells) - 1
+    def _time(self, line: str) -> float:
+        """Return the time of a line: by the kernel's clock, which the clock before it sets; NaN if none."""
+        found = next((match for head in _HEADS if (match := head.match(line))), None)
+        wall_s = self._seconds(found.groupdict()) if found else math.nan
+        kernel = _KERNEL.search(line, found.end() - 1 if found else 0, 300)
+        if not kernel or math.isnan(wall_s):
+            return float(kernel[1]) if kernel else wall_s
+        if not abs(wall_s - float(kernel[1]) - self._boot_s) < 10:  # the first; a boot; the machine slept
+            self._boot_s = wall_s - float(kernel[1])
+        return self._boot_s + float(kernel[1])
 
-    def set(self, place: int, row: Mapping[str, Any], *, empty_only: bool = False) -> None:
-        """Set cells of a row, all or those that are empty; None, "" and what is no column is passed over."""
-        for name, value in row.items():
-            cells = self._cells.get(name)
-            if cells is None or value in (None, "") or (empty_only and cells[place] == cells[place] != ""):
-                continue
-            cells[place] = value if isinstance(cells, list) else float(value)
-
-    def get(self, place: int, name: str) -> Any:
-        """Return a cell."""
-        return self._cells[name][place]
-
-    def miss(self, text: str) -> None:
-        """Count a line that belongs here and was not understood."""
-        self.unread += 1
-        if self.unread == 1:
-            self._missed_in = self.path
-        if self.unread <= 5:
-            self.examples.append((self.line, printable(text.strip())[:200]))
-
-    def _read(self, text: io.TextIOWrapper) -> None:
-        self.line, is_new = 0, True
-        for part in iter(lambda: text.readline(_LONGEST_LINE), ""):
-            if is_new:
-                self.line, self.lines = self.line + 1, self.lines + 1
-                line = _NOISE.sub("", part.rstrip("\r\n"))
-                if self.wanted.search(line):
-                    self._read_time(line)
-                    self.take(line)
-            is_new = part.endswith("\n")
-
-    def _read_time(self, line: str) -> None:
-        """Read the time at the head of a line; without years, a jump back by most of one is a new year."""
-        part = next((found.groupdict() for head in _HEADS if (found := head.match(line))), {})
-        if "seconds" in part:
-            self.now_s = float(part["seconds"]) + int(part.get("millionths", 0)) / 1e6
-        if "month" not in part:
-            return
-        month = _MONTHS.index(part["month"]) + 1 if part["month"] in _MONTHS else part["month"]
-        try:  # 2000 was a leap year, so that every date has its day
-            day = (date(int(part.get("year") or 2000), int(month), int(part["day"])) - date(2000, 1, 1)).days
+    def _seconds(self, part: Mapping[str, str]) -> float:
+        """Return the seconds of a time that was found, NaN if there is no such day or month."""
+        if part.get("seconds") or part.get("microseconds"):
+            return float(part.get("seconds") or int(part["microseconds"]) / 1e6)
+        month, day = part.get("month", ""), part.get("day", "")
+        if "words" in part:
+            words = [word.rstrip(".") for word in part["words"].split()]
+            day = next(filter(str.isdecimal, words), "")
+            month = next((word for word in reversed(words) if not word.isdecimal()), "")
+            self._month = self._month or month  # one month of another language may be the only one
+            is_known = {month, self._month} <= set(_MONTHS)
+            month = str(_MONTHS.index(month) + 1) if is_known else "1" * (month == self._month)
+        year, hour, minute = part["year"] or 2000, int(part["hour"]), int(part["minute"])
+        try:
+            date = datetime(int(year), int(month), int(day), hour, minute)  # 2000 was a leap year
         except ValueError:
-            return  # there is no such day
-        if not part.get("year"):
-            self._years += (day + 366 * self._years + 300) * 86400 < self.now_s
-            day += 366 * self._years
-        minutes = day * 1440 + int(part["hour"]) * 60 + int(part["minute"])
-        self.now_s = minutes * 60 + float(part["second"].replace(",", "."))
+            return math.nan
+        return (date - datetime(2000, 1, 1)).total_seconds() + float(part["second"].replace(",", "."))
 
 
-def regular(path: str | Path) -> Path:
-    """Return the path of a local, regular file, or raise FileNotFoundError or ValueError."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {printable(str(path))}")
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{printable(str(path))} is not a regular file; expected a log that was saved")
-    return path
+def _plain(line: str) -> str:
+    """Return the time and message of a record of ``journalctl -o json``; any other line as it is."""
+    try:
+        record = json.loads(line) if line.startswith("{") else {}
+        return f"{int(record['__REALTIME_TIMESTAMP']) / 1e6:.6f} {record['MESSAGE']}"
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return line

@@ -1,288 +1,280 @@
-"""A user's own runs, from a CSV or parquet file, as the tidy frame that `swaplib.compare` takes."""
+"""A user's own runs, from a CSV or a benchmark's JSON, as the tidy frame that `swaplib.compare` takes."""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
 import re
-import stat
-from collections.abc import Collection, Iterator, Mapping
-from itertools import islice
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from swaplib.model.checks import one_of, printable
 
-__all__ = ["NUMBER", "TEXT", "WHOLE", "CheckedFile", "read_runs"]
+__all__ = ["NUMBER", "TEXT", "UNITS", "WHOLE", "CheckedFile", "few", "read_runs"]
 
 NUMBER, WHOLE, TEXT = "a number", "a whole number", "text"
-_DIRECTIONS = ("lower", "higher")
-_TEXTS = ["arm", "metric", "unit", "better", "kernel", "machine", "swap_device"]
-_COUNTS = ["run", "order", "index", "iteration", "replication"]  # no arms of a wide file
-_VALUE = re.compile(r"value(?:_(\w+))?")
-_ARM = re.compile(r"(.+)_(ns|us|ms|s|min|b|kib|mib|gib|kb|mb|gb|bytes|pages|percent|fps)")
-_SHAPES = "expected the columns arm and value (metric, run, unit, better may be there), or one for each arm"
+UNITS = {name: name for name in ("ns", "us", "ms", "s", "min", "bytes", "pages", "entries", "fps", "%")}
+UNITS |= {"percent": "%", "kib": "KiB", "mib": "MiB", "gib": "GiB", "kb": "kB", "mb": "MB", "gb": "GB"}
+UNITS |= {"µs": "us", "μs": "us"}  # both signs that are read as micro
+_MOST_BYTES = 100_000_000
+_TEXTS = ["arm", "metric", "run", "unit", "better", "kernel", "machine", "swap_device"]
+_VALUE = re.compile(r"value(?:_([^\W\d]+|%))?")
+_ARM = re.compile(rf"(.+?)(?:[ _]*[ _(\[]({'|'.join(UNITS)})[)\]]?)?", re.I)
+_BASES = ["before", "base", "baseline", "old", "control", "reference"]
+_OTHER = re.compile(r"(after|new|patched|treatment|treated|candidate|variant)(?![a-z])", re.I)
+_NO_ARM = re.compile(r"(order|index|iteration|replication|id|nr|column)\b|.*(delta|diff|ratio|speed)", re.I)
+_SHAPES = "the columns arm and value (metric, run, unit, better may be there), or one column for each arm"
 
 
 class CheckedFile:
-    """A local CSV (UTF-8; comma, semicolon or tab) or parquet file whose every cell is checked.
+    """A local CSV (UTF-8; comma, semicolon or tab) whose every cell is checked.
 
-    name: what messages call it. columns: its heading, which is row 1. notes: what had to be assumed.
+    name: what messages call it. columns: its heading. notes: what had to be assumed.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path, self.notes = _regular(path), list[str]()
-        self.name = printable(self.path.name)
-        self._mark, self._decimal, self._parquet = ",", ".", pd.DataFrame()
-        with self.path.open("rb") as file:
-            head = file.read(65536)
-        text = head.decode("utf-8", "replace").strip("\ufeff\r\n ")
-        if head[:4] == b"PAR1":
-            self._parquet = _read_parquet(self.path, self.name)
-        elif head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise ValueError(f"{self.name} is UTF-16; expected CSV in UTF-8")
-        elif head[:2] in (b"PK", b"\x1f\x8b") or "\0" in text:
-            raise ValueError(f"{self.name} is a binary file; expected CSV in UTF-8, or parquet")
-        elif not text:
-            raise ValueError(f"{self.name} is empty; expected a heading and one row per run")
-        self._settle_marks(text)
-        self.columns = [cell.strip() for cell in next(self._rows())[1]]
-        for place, name in enumerate(self.columns):
-            if not name:
-                raise ValueError(f"{self.name}, row 1: column {place + 1} has no name; expected one")
-            if name in self.columns[:place]:
-                raise ValueError(f"{self.name}, row 1: column {name!a} appears twice; expected it once")
+        self.name, text = _text_of(path)
+        heading = next(line for line in text.splitlines() if line.strip() and line[0] != "#")
+        self._mark = max(",;\t", key=heading.count)
+        self.notes = [] if self._mark == "," else [f"{self.name}: took {self._mark!r} as separator"]
+        csv.field_size_limit(_MOST_BYTES)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self._mark, strict=True)
+        try:
+            rows = [(reader.line_num, cells) for cells in reader if "".join(cells).strip()]
+        except csv.Error as error:
+            self.refuse(reader.line_num, str(error), "comma-separated text")
+        kept = [(line, cells) for line, cells in rows if not cells[0].startswith(("#", "sep="))]  # Excel's
+        if len(kept) < len(rows):
+            count = len(rows) - len(kept)
+            self.notes.append(f"{self.name}: passed over {count} lines that begin with # or sep=")
+        if len(kept) < 2:
+            raise ValueError(f"{self.name} has a heading and no rows; expected one row per run")
+        self.columns = [cell.strip() or f"column {place}" for place, cell in enumerate(kept[0][1], 1)]
+        twice = [name for name in self.columns if self.columns.count(name) > 1]
+        if twice:
+            self.refuse(kept[0][0], f"column {twice[0]!a} appears twice", "it once")
+        for line, cells in kept:
+            if len(cells) != len(self.columns):
+                self.refuse(line, f"{len(cells)} cells", str(len(self.columns)))
+        self._lines = [line for line, _ in kept[1:]]
+        self.cells = pd.DataFrame([cells for _, cells in kept[1:]], columns=self.columns, dtype="str")
 
     def read(self, kinds: Mapping[str, str], may_be_empty: Collection[str] = ()) -> pd.DataFrame:
         """Return columns: `NUMBER` as float64, `WHOLE` as int64 (float64 if it may be empty), `TEXT` as str.
 
         Raises ValueError at the first cell that is not what its column holds, with its row and column.
         """
-        mark = re.escape(self._decimal)
-        cell_of = {TEXT: r"(?s:.+)", WHOLE: r"[+-]?\d{1,18}"}
-        cell_of[NUMBER] = rf"[+-]?(\d+{mark}?\d*|{mark}\d+)([eE][+-]?[0-2]?\d{{1,2}})?"
-        wanted = [(self.columns.index(name), name, re.compile(cell_of[kinds[name]], re.A)) for name in kinds]
-        row = 0
-        for row, cells in islice(self._rows(), 1, None):
-            where = f"{self.name}, row {row}"
-            if len(cells) != len(self.columns):
-                count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-                raise ValueError(f"{where}: {count}; expected {len(self.columns)}")
-            for place, name, pattern in wanted:
-                cell = cells[place].strip()
-                if pattern.fullmatch(cell) is None and not (cell == "" and name in may_be_empty):
-                    told = f"is {cell[:60]!a}" if cell else "is empty"
-                    comma = f" with the decimal mark {self._decimal!r}" if re.search(r"\d[.,]", cell) else ""
-                    raise ValueError(f"{where}: column {name!r} {told}; expected {kinds[name]}{comma}")
-        if not row:
-            raise ValueError(f"{self.name} has a heading and no rows; expected one row per run")
-        types = {name: "str" if kind == TEXT else "float64" for name, kind in kinds.items()}
-        types |= {name: "int64" for name in kinds if kinds[name] == WHOLE and name not in may_be_empty}
-        if not self._parquet.empty:
-            return self._parquet[list(kinds)].astype(types)
-        how: dict[str, Any] = {"sep": self._mark, "decimal": self._decimal, "encoding": "utf-8-sig"}
-        how |= {"keep_default_na": False, "na_values": [""], "header": 0, "names": self.columns}
-        frame = pd.read_csv(self.path, usecols=list(kinds), dtype=types, **how)
-        return frame[list(kinds)].fillna({name: "" for name in kinds if kinds[name] == TEXT})
+        frame = self.cells.set_axis(self.columns, axis=1)[list(kinds)].apply(lambda cells: cells.str.strip())
+        mark = self._decimal_mark([frame[name] for name in kinds if kinds[name] == NUMBER])
+        number = rf"[+-]?(\d+[{mark}]?\d*|[{mark}]\d+)([eE][+-]?[0-2]?\d{{1,2}})?"
+        patterns = {NUMBER: number, WHOLE: r"[+-]?\d{1,18}", TEXT: r"(?s:.+)"}
+        for name, kind in kinds.items():
+            cells, optional = frame[name], name in may_be_empty
+            wrong = ~cells.str.fullmatch(patterns[kind], flags=re.A) & ~(optional & (cells == ""))
+            if wrong.any():
+                cell = cells[wrong.idxmax()]
+                told = f"column {name!r} is {ascii(cell[:60]) if cell else 'empty'}"
+                comma = f" with the decimal mark {mark!r}" if re.search(r"\d[.,]", cell) else ""
+                self.refuse(self.row(wrong.idxmax()), told, kind + comma)
+            if kind != TEXT:
+                numbers = cells.str.replace(mark, ".").mask(cells == "", "nan")
+                frame[name] = numbers.astype("int64" if kind == WHOLE and not optional else "float64")
+        return frame
 
     def row(self, position: int) -> int:
         """Return the row of the file, as an editor counts lines, of what `read` gave at a position."""
-        return next(row for place, (row, _) in enumerate(self._rows(), start=-1) if place == position)
+        return self._lines[position]
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield number and cells of each row that is not blank; the first is the heading."""
-        if not self._parquet.empty:
-            yield 0, list(self._parquet.columns)
-            texts = self._parquet.astype("str").where(self._parquet.notna(), "")
-            yield from enumerate(map(list, texts.itertuples(index=False)), start=1)
-            return
-        csv.field_size_limit(1 << 30)
-        try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file, delimiter=self._mark, strict=True)
-                yield from ((reader.line_num, cells) for cells in reader if cells)
-        except UnicodeDecodeError as error:
-            byte = f"byte 0x{error.object[error.start]:02x}"
-            raise ValueError(f"{self.name}: {byte} is not UTF-8; expected UTF-8 text") from None
-        except csv.Error as error:
-            raise ValueError(f"{self.name}: {error}; expected comma-separated text") from None
+    def refuse(self, row: int, told: str, expected: str) -> NoReturn:
+        """Raise a ValueError that names file and row."""
+        raise ValueError(f"{self.name}, row {row}: {told}; expected {expected}")
 
-    def _settle_marks(self, text: str) -> None:
-        heading, _, below = text.partition("\n")
-        self._mark = max(",;\t", key=heading.count)
-        if self._mark == "," or not self._parquet.empty:
-            return
-        words = {";": "semicolons", "\t": "tabs"}
-        self.notes.append(f"{self.name}: took {words[self._mark]} as separators")
-        if re.search(rf"(?m)(^|{self._mark})[ \"]*[+-]?\d+,\d+[ \"]*(\r?$|{self._mark})", below):
-            self._decimal = ","
-            self.notes.append(f"{self.name}: took decimal commas, so that 1,234 is a little more than one")
+    def _decimal_mark(self, numbers: Sequence[pd.Series]) -> str:
+        """Return what the numbers have as decimal mark; refuse what may be thousands as well."""
+        if self._mark == "," or not numbers:
+            return "."
+        cells = pd.concat(numbers)
+        marked, whole = cells[cells.str.contains("[.,]")], cells[cells.str.fullmatch(r"[+-]?\d{3}")]
+        if len(marked) and len(whole) and marked.str.fullmatch(r"[+-]?[1-9]\d{0,2}([.,]\d{3})+").all():
+            told = f"{marked.iloc[0]!a} beside {whole.iloc[0]} may be thousands or decimals"
+            self.refuse(self.row(marked.index[0]), told, "numbers without marks between thousands")
+        if not marked.str.fullmatch(r"[+-]?\d+,\d+").any():
+            return "."
+        note = f"{self.name}: took decimal commas, so that 1,234 is a little more than one"
+        self.notes += [note] * (note not in self.notes)
+        return ","
 
 
-def read_runs(path: str | Path, better: str | None = None, base: str = "before") -> pd.DataFrame:
-    """Read measured runs from a file, tidy or with one column for each arm.
+def read_runs(
+    path: str | Path, better: str | None = None, base: str = "", arms: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read measured runs: a CSV, tidy or with one column for each arm, or a benchmark's JSON.
 
     Parameters
     ----------
     path
-        A local CSV (UTF-8; comma, semicolon or tab; the heading is row 1) or parquet file in one of two
-        shapes. Tidy, one row a run: arm, value (or value_ms and so on, which names the unit), and optionally
-        metric, run (a whole number), order (when among all runs), unit, better, kernel, machine, swap_device.
-        Wide: numbers in a column for each arm, optionally with a unit (``before_ms,after_ms``), beside
-        optional metric, run, unit and better; cells may be empty, and without run the i-th row of a metric is
-        run i.
+        A local file. Tidy CSV, one row a run: arm, value (or value_ms and so on, which names the unit), and
+        optionally metric, run (a number or name), order (when among all runs), unit, better, kernel, machine,
+        swap_device. Wide CSV: numbers in a column for each arm (``before,after``, or ``before_ms,after_ms``),
+        beside optional metric, run, unit and better; cells may be empty, and without run the i-th row is run
+        i. JSON of hyperfine, Google Benchmark or pytest-benchmark: each command is an arm.
     better
-        "lower" or "higher"; without it the file's column better says; without that, lower, and a note says
-        so.
-    base
-        The arm that others are compared with.
+        "lower" or "higher", where the file does not say; without both, lower, and a note says so.
+    base, arms
+        The arm that others are compared with (empty: before, base, baseline, old, control or reference); the
+        columns that are arms of a wide file (empty: those called after, new, patched and so on, else all of
+        numbers but counts and differences, which a note names).
 
     Returns
     -------
     DataFrame
-        One row a run: arm, run (from 1), metric, unit ("" if none is given), better and value, and order,
-        kernel, machine and swap_device where the file has them; texts are categories, the base being the
-        first arm, control characters shown by their escapes. ``attrs["notes"]`` lists what had to be assumed.
+        One row a run: arm, run, metric, unit ("" if none is given), better, value, row (of the file), and
+        order, kernel, machine, swap_device where the file has them. ``attrs``: notes, file, base.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file; or it is not as above, a cell is not what its column holds, a metric mixes units, has no
-        run of the base, or one run of an arm; the message names row and column.
+        No such file; it is not as above; a cell is not what its column holds: with row and column.
     """
     if better is not None:
-        one_of("better", better, _DIRECTIONS)
-    file = CheckedFile(path)
-    is_tidy = any(name == "arm" or _VALUE.fullmatch(name) for name in file.columns)
-    frame = _tidy(file) if is_tidy else _wide(file, base)
+        one_of("better", better, ("lower", "higher"))
+    name, text = _text_of(path)
+    if text.lstrip()[:1] in ("{", "["):
+        frame, notes = _of_json(name, text), []
+    else:
+        file = CheckedFile(path)
+        known = {*_TEXTS, "order"}
+        for place, one in enumerate(file.columns):
+            if one.lower() in known or _VALUE.fullmatch(one.lower()):
+                file.columns[place] = one.lower()
+        values = [one for one in file.columns if _VALUE.fullmatch(one)]
+        is_tidy = "arm" in file.columns or values
+        frame = _tidy(file, values) if is_tidy else _wide(file, base, arms)
+        frame["row"], notes = [file.row(place) for place in frame.index], file.notes
+    base = base or frame.attrs.get("base") or next((one for one in _BASES if one in set(frame.arm)), "before")
     if "better" not in frame and better is None:
-        file.notes.append(f"{file.name} does not say which direction is better: took lower")
-    for name, usual in {"metric": file.path.stem, "better": better or "lower"}.items():
-        frame[name] = frame.get(name, usual)
-    texts = [name for name in _TEXTS if name in frame]
-    for name in texts:
-        shown = {text: printable(text.strip()) for text in frame[name].unique()}
-        names = [base] * (name == "arm") + list(shown.values())
-        frame[name] = pd.Categorical(frame[name].map(shown), list(dict.fromkeys(names)))
+        notes.append(f"{name} does not say which direction is better: took lower")
+    for column, usual in {"metric": Path(path).stem, "better": better or "lower", "unit": ""}.items():
+        frame[column] = frame[column].mask(frame[column] == "", usual) if column in frame else usual
+    for column in frame.columns.intersection([*_TEXTS[:2], *_TEXTS[3:]]):
+        frame[column] = frame[column].map({one: printable(one) for one in frame[column].unique()})
     if "run" not in frame:
-        frame["run"] = frame.groupby(["metric", "arm"], observed=True).cumcount() + 1
-    _check(file, frame, _DIRECTIONS if better is None else (better,), base)
-    kept = ["arm", "run", "metric", "unit", "better", "value", "order", *_TEXTS[4:]]
-    frame = frame[[name for name in kept if name in frame]].reset_index(drop=True)
-    frame.attrs["notes"] = file.notes
+        frame["run"] = frame.groupby(["metric", "arm"]).cumcount() + 1
+    wanted = ["arm", "run", "metric", "unit", "better", "value", "row", "order", *_TEXTS[5:]]
+    frame = frame[[one for one in wanted if one in frame]].reset_index(drop=True)
+    frame.attrs = {"notes": notes, "file": name, "base": printable(base)}
     return frame
 
 
-def _tidy(file: CheckedFile) -> pd.DataFrame:
-    """Read one row a run; the column place is where in the file."""
-    values = [name for name in file.columns if _VALUE.fullmatch(name)]
-    missing = "value" if "arm" in file.columns else "arm"
-    if not values or missing == "arm":
-        told = f"there is no column {missing!r}; {_SHAPES}; it has {_few(file.columns)}"
-        raise ValueError(f"{file.name}, row 1: {told}")
-    if len(values) > 1:
-        raise ValueError(f"{file.name}, row 1: both {values[0]!r} and {values[1]!r} are there; expected one")
-    kinds = dict.fromkeys(_TEXTS, TEXT) | {values[0]: NUMBER, "run": WHOLE, "order": WHOLE}
-    frame = _read(file, kinds).rename(columns={values[0]: "value"})
-    if "metric" not in frame:
-        file.notes.append(f"{file.name} has no column 'metric': took the file's name")
+def _tidy(file: CheckedFile, values: Sequence[str]) -> pd.DataFrame:
+    """Read one row a run."""
+    if len(values) != 1 or "arm" not in file.columns:
+        missing = "arm" if values else "value"
+        told = f"there is no column {missing!r}" if len(values) < 2 else f"both {few(values)} are there"
+        file.refuse(1, f"{told} in {few(file.columns)}", _SHAPES)
+    frame = _read(file, {values[0]: NUMBER, "order": WHOLE}).rename(columns={values[0]: "value"})
     unit = values[0].partition("_")[2]
-    if unit and not frame.get("unit", pd.Series(unit)).eq(unit).all():
-        raise ValueError(f"{file.name}, row 1: column {values[0]!r} names another unit than column 'unit'")
-    return frame.assign(unit=frame.get("unit", unit), place=frame.index)
+    unit = UNITS.get(unit, unit)
+    if unit and "unit" in frame and (frame.unit != unit).any():
+        file.refuse(1, f"column {values[0]!r} names another unit than column 'unit'", "the same")
+    return frame.assign(unit=unit) if unit else frame
 
 
-def _wide(file: CheckedFile, base: str) -> pd.DataFrame:
-    """Read one column for each arm; the column place is where in the file."""
-    found = {name: _ARM.fullmatch(name) for name in file.columns if name not in {*_TEXTS, *_COUNTS}}
-    units = {name: match[2] for name, match in found.items() if match}
-    unit = "" if base in found else next((u for name, u in units.items() if name == f"{base}_{u}"), None)
-    if unit is None or len(found) < 2:
-        told = f"no column is the base {base!r}; {_SHAPES}; it has {_few(file.columns)}"
-        raise ValueError(f"{file.name}, row 1: {told}")
-    arms = list(units) if unit else list(found)
-    if unit and len(set(units.values())) > 1:
-        raise ValueError(f"{file.name}, row 1: mixed units in {_few(arms)}; expected the same for all arms")
-    frame = _read(file, dict.fromkeys(_TEXTS, TEXT) | {"run": WHOLE} | dict.fromkeys(arms, NUMBER), arms)
-    frame = frame.copy()
+def _wide(file: CheckedFile, base: str, arms: Sequence[str]) -> pd.DataFrame:
+    """Read one column for each arm."""
+    parts: dict[str, Any] = {name: _ARM.fullmatch(name) for name in file.columns if name not in _TEXTS}
+    stems = {name: match[1] if match else name for name, match in parts.items()}
+    columns = {key.lower(): name for name, stem in stems.items() for key in (stem, name)}
+    wanted = [base or arms[0]] if base or arms else _BASES
+    lacking = [one for one in arms if one.lower() not in columns]
+    first = next((columns[one.lower()] for one in wanted if one.lower() in columns), "")
+    if lacking or not first:
+        told = f"no column is {lacking[0] if lacking else wanted[0]!r} in {few(file.columns)}"
+        file.refuse(1, told, f"{_SHAPES}; say which with --base and --arms")
+    others = [columns[one.lower()] for one in arms] or [name for name in stems if _OTHER.match(stems[name])]
+    if not set(others) - {first}:
+        numbers = [name for name in stems if file.cells[name].str.contains(r"^\s*[-+.\d]").any()]
+        others = [name for name in numbers if not _NO_ARM.match(stems[name])]
+        file.notes.append(f"{file.name}: took as arms {few([stems[name] for name in others])}")
+    chosen = list(dict.fromkeys([first, *others]))
+    units = {UNITS.get((parts[name][2] or "").lower(), "") for name in chosen}
+    if len(units) > 1:
+        file.refuse(1, f"mixed units in {few(chosen)}", "the same for all arms")
+    frame = _read(file, dict.fromkeys(chosen, NUMBER), chosen).copy()
     if "run" not in frame:  # so that pairs stay pairs where cells are empty
         frame["run"] = frame.groupby(frame.get("metric", pd.Series("", frame.index))).cumcount() + 1
-    frame = frame.assign(unit=frame.get("unit", unit), place=frame.index)
-    beside = [name for name in frame if name not in arms]
-    frame = frame.melt(beside, arms, "arm", "value").dropna(subset=["value"])
-    return frame.assign(arm=frame.arm.astype(str).str.removesuffix(f"_{unit}" if unit else ""))
+    if unit := units.pop():
+        frame["unit"] = unit
+    beside = [name for name in frame if name not in chosen]
+    frame = frame.melt(beside, chosen, "arm", "value", ignore_index=False).dropna(subset=["value"])
+    frame["arm"] = frame.arm.map(stems)
+    frame.attrs["base"] = stems[first]
+    return frame
 
 
-def _read(file: CheckedFile, kinds: Mapping[str, str], may_be_empty: Collection[str] = ()) -> pd.DataFrame:
-    """Read the known columns that are there, and note the others."""
+def _read(file: CheckedFile, numbers: Mapping[str, str], may_be_empty: Collection[str] = ()) -> pd.DataFrame:
+    """Read the known columns that are there, and note the others; run is whole numbers, or names."""
+    kinds = dict.fromkeys(_TEXTS, TEXT) | dict(numbers)
     ignored = [printable(name) for name in file.columns if name not in kinds]
     if ignored:
         file.notes.append(f"{file.name}: ignored the columns {', '.join(ignored)}")
-    there = {name: kinds[name] for name in kinds if name in file.columns}
-    return file.read(there, ["unit", *may_be_empty])
-
-
-def _check(file: CheckedFile, frame: pd.DataFrame, directions: tuple[str, ...], base: str) -> None:
-    """Refuse what contradicts itself within a metric, and arms that cannot be compared."""
-
-    def refuse(wrong: pd.Series, told: str, expected: str) -> None:
-        if wrong.any():
-            r = frame[wrong].iloc[0]
-            where = f"{file.name}, row {file.row(r.place)}"
-            raise ValueError(f"{where}: column {told.format(r=r)}; expected {expected}")
-
-    refuse(~frame.better.isin(directions), "'better' is {r.better!r}", " or ".join(directions))
-    for name, expected in (("unit", "one unit"), ("better", "one direction")):
-        frame["told"] = frame.groupby("metric", observed=True)[name].transform("first").astype(str)
-        told = f"{name!r} is {{r.{name}!r}} for metric {{r.metric!r}}, elsewhere {{r.told!r}}"
-        refuse(frame[name].astype(str) != frame["told"], told, f"{expected} for a metric")
-    again = "'run' is {r.run} for the second time in arm {r.arm!r} of metric {r.metric!r}"
-    refuse(frame.duplicated(["metric", "arm", "run"]), again, "one value a run")
-    for metric, arms in frame.groupby("metric", observed=True, sort=False).arm.unique().items():
-        if base not in arms or len(arms) < 2:
-            lacks = f"no run of arm {base!r}, which is the base"
-            lacks = f"{base!r} is the only arm" if base in arms else lacks
-            has = f"metric {str(metric)[:60]!r} has {_few(list(arms))}"
-            raise ValueError(f"{file.name}: {lacks}; {has}; expected runs of the base and of another arm")
-    runs = frame.groupby(["metric", "arm"], observed=True).value.transform("size")
-    alone = "'arm' is {r.arm!r} only here for metric {r.metric!r}: one run has no spread"
-    refuse(runs == 1, alone, "two or more")
-
-
-def _read_parquet(path: Path, name: str) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError:
-        how = "python3 -m pip install -e .[parquet], or save it as CSV"
-        raise ValueError(f"{name}: reading parquet needs pyarrow: {how}") from None
-    except Exception as error:  # pyarrow has many kinds
-        told = " ".join(str(error).split())[:200]
-        raise ValueError(f"{name}: {told}; expected a parquet file") from None
-    if frame.empty:
-        raise ValueError(f"{name} has a heading and no rows; expected one row per run")
+    there = {name: kinds[name] for name in file.columns if name in kinds}
+    frame = file.read(there, ["unit", "better", *may_be_empty])
+    if "run" in frame and frame.run.str.fullmatch(r"\d{1,18}").all():
+        frame["run"] = frame.run.astype("int64")
     return frame
 
 
-def _regular(path: str | Path) -> Path:
-    """Refuse what is no local regular file, before it is opened."""
-    text, path = str(path), Path(path)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
-        raise ValueError(f"{text[:60]!a} is an address; expected a local file: download it first")
-    if "\0" in text or not text:
-        raise ValueError(f"{text[:60]!a} is no path; expected a CSV or parquet file")
+def _of_json(name: str, text: str) -> pd.DataFrame:
+    """Read what hyperfine, Google Benchmark or pytest-benchmark export; a command is an arm."""
+    rows: list[tuple[str, str, float]] = []
     try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{printable(text)} does not exist; expected a CSV or parquet file") from None
+        data = json.loads(text)
+        for one in [*data.get("results", []), *data.get("benchmarks", [])]:
+            arm = one.get("command") or one.get("run_name") or one["name"]
+            times = one.get("times") or one.get("stats", {}).get("data") or [one["real_time"]]
+            if one.get("run_type") != "aggregate":  # Google's means and medians
+                rows += [(arm, one.get("time_unit", "s"), float(time)) for time in times]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        rows = []
+    if not rows:
+        expected = "hyperfine's, Google Benchmark's, pytest-benchmark's, or CSV: arm,metric,value"
+        told = "is no JSON of runs (Macrobenchmark's is read by swaplib.read_macrobenchmark)"
+        raise ValueError(f"{name} {told}; expected {expected}")
+    frame = pd.DataFrame(rows, columns=["arm", "unit", "value"])
+    return frame.assign(metric="time", better="lower", row=frame.index + 1)
+
+
+def _text_of(path: str | Path) -> tuple[str, str]:
+    """Return name and text of a local regular file, or say why it cannot be had."""
+    shown, path = printable(str(path))[:200], Path(path)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", shown):
+        raise ValueError(f"{shown!a} is an address; expected a local file: download it first")
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{shown} is a folder, device, pipe or socket; expected a CSV file")
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"{shown} is {path.stat().st_size:,} bytes; expected at most {_MOST_BYTES:,}")
+        data = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{text[:60]!a} cannot be opened: {error.strerror}") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise ValueError(f"{printable(text)} is {kind}; expected a CSV or parquet file")
-    return path
+        if isinstance(error, FileNotFoundError):
+            raise FileNotFoundError(f"{shown} does not exist; expected a CSV file") from None
+        raise ValueError(f"{shown} cannot be read: {error.strerror}; expected a CSV file") from None
+    name, text = printable(path.name), data.decode("utf-8-sig", "replace")
+    wrong = re.search("[\0\ufffd]", text)
+    if wrong:
+        where = f"{name}, row {text.count(chr(10), 0, wrong.start()) + 1}"
+        raise ValueError(f"{where}: this is not UTF-8 text; expected CSV saved as UTF-8, or JSON")
+    if not text.strip():
+        raise ValueError(f"{name} is empty; expected a heading and one row per run")
+    return name, text
 
 
-def _few(names: list[str]) -> str:
-    shown = ", ".join(ascii(name[:40]) for name in names[:8])
+def few(names: Sequence[object]) -> str:
+    """Return names for a message, the first eight, each shortened."""
+    shown = ", ".join(ascii(str(name)[:40]) for name in names[:8])
     return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
