@@ -1,4 +1,4 @@
-"""Compare arms of runs with a base arm: is a change real, how great is it, and what speaks against it."""
+"""Compare arms of runs with a base arm: is a change significant, how great is it, what speaks against it."""
 
 from __future__ import annotations
 
@@ -8,48 +8,42 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
+from swaplib.analysis import cautions as warn
 from swaplib.analysis import significance as sig
-from swaplib.analysis.cautions import cautions_of_all, cautions_of_line, told_p
-from swaplib.analysis.samples import blocks, checked, listed, only, partners
+from swaplib.evidence.runs import UNITS, few
 from swaplib.model.checks import one_of, printable
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["Comparison", "compare"]
 
-__all__ = ["TESTS", "Comparison", "compare"]
-
-TESTS = {"permutation": "permutation", "welch": "Welch's t", "rank": "ranks (Mann-Whitney)"}
+_TESTS = {"permutation": "studentized permutation", "welch": "Welch's t", "rank": "ranks (Mann-Whitney)"}
 _OF_PAIRS = {"permutation": "sign flips", "welch": "Student's t of pairs", "rank": "signed ranks"}
-_UNITS = {"percent": "%", "kib": "KiB", "mib": "MiB", "gib": "GiB", "kb": "kB", "mb": "MB"}
-_UNITS |= {name: name for name in ("ns", "us", "ms", "s", "entries", "pages")}
 _COLUMNS = 80  # of a mail
-_KEPT = 1_000  # values of an arm, to be drawn
+_MOST_LINES = 2_000  # some seconds
+_MOST_SPLITS = 50_000_000  # of all lines together, some seconds; where there are more, random ones
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Arms compared with a base arm; made by `swaplib.compare`.
 
-    table: what `df` returns. values: of base and arm by (metric, arm), at most 1,000 of each. base, test,
-    alpha, paired, simulated: how they were compared. heading: what the report begins with. cautions: metric,
-    arm and text of what to consider before believing a line; without metric and arm, before believing any.
+    table: what `df` returns. samples: of base and arm by (metric, arm). heading: what was compared and how.
+    cautions: what to consider before believing lines, with their (metric, arm); none if it is about all.
     """
 
     table: pd.DataFrame
-    values: dict[tuple[str, str], tuple[sig.Floats, sig.Floats]]
+    samples: Mapping[tuple[str, str], tuple[sig.Floats, sig.Floats]]
     base: str
     test: str
-    alpha: float
-    paired: bool
-    simulated: bool
+    in_pairs: bool
+    many: bool  # arms beside the base
     heading: Sequence[str]
-    cautions: Sequence[tuple[str, str, str]]
+    cautions: Mapping[str, Sequence[tuple[str, str]]]
 
     def df(self) -> pd.DataFrame:
         """Return one row for each metric and arm; intervals are of 1 - alpha, NaN is what cannot be had.
@@ -57,97 +51,82 @@ class Comparison:
         Returns
         -------
         DataFrame
-            metric, unit, better, arm; n, mean, median and sd of both arms (``n_base``, ``n_arm`` ...);
-            difference (arm less base), ratio (arm over base) and change_percent of means, with _low and
-            _high; p of the test named before looking, p_holm (adjusted for all rows); p_permutation,
-            permutation_kind ("exact", "Monte Carlo", "normal") and splits; p_welch, t and df; p_rank;
-            hedges_g, g_low and g_high (in standard deviations); shift (Hodges and Lehmann's, in the unit);
-            p_smallest that so many runs can give; detectable (least true difference seen with 80 % power);
-            runs_needed (an arm, to see the observed one so); verdict (better, worse, ~, not tested,
-            simulated); fragile (the tests disagree).
+            metric, unit, better, arm; n, mean and sd of both (``n_base``, ``n_arm`` ...); difference (arm
+            less base), ratio (arm over base), change_percent, with _low and _high; p of the test named before
+            looking (of permutation, if arms differ in size, the greater of p_permutation and p_welch) and
+            p_holm, adjusted for all rows, which decides; p_permutation, permutation_kind ("exact", "Monte
+            Carlo", "Student's t"), splits, p_error (standard error, if drawn); p_welch, t, df; p_rank;
+            hedges_g, g_low, g_high; p_smallest that so many runs can give; detectable (true difference seen
+            with 80 % power); verdict (better, worse, ~, too few runs, not tested, simulated); tests_disagree.
         """
         return self.table.copy()
 
     def text(self) -> str:
         """Return plain text of at most 80 columns, ready for a mail, in the grammar of benchstat."""
-        lines = [*_wrapped(self.heading), ""]
-        cells = [[printable(cell) for cell in row] for row in self._cells()]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        rows = [[printable(cell) for cell in row] for row in self._cells()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         if sum(widths) + 2 * 3 <= _COLUMNS:
-            lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-        else:  # a block for each line
-            for name, before, after, change in cells:
-                lines += _wrapped([name, f"  {before} -> {after}", f"  {change}"])
-        notes = _wrapped([f"[{number}] {note}" for number, note in enumerate(self.notes(), 1)], "    ")
-        return "\n".join([*lines, *[""] * bool(notes), *notes]) + "\n"
+            lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        else:  # three lines for each
+            blocks = [[name, f"  {before} -> {after}", f"  {change}"] for name, before, after, change in rows]
+            lines = [line for block in blocks for line in _wrapped(block)]
+        notes = [f"[{number}] {note}" for number, note in enumerate(self.notes(), 1)]
+        return "\n".join([*_wrapped(self.heading), "", *lines, "", *_wrapped(notes, "    ")]).rstrip() + "\n"
 
     def markdown(self) -> str:
         """Return the same as `text` as Markdown; nothing in a name acts as markup."""
-        lines = [f"- {_escaped(told)}" for told in self.heading] + [""]
+        heading = [f"- {_escaped(told)}" for told in self.heading]
         rows = [f"| {' | '.join(map(_escaped, row))} |" for row in self._cells()]
-        lines += [rows[0], "|---|---|---|---|", *rows[1:], ""]
-        lines += [f"{number}. {_escaped(note)}" for number, note in enumerate(self.notes(), 1)]
-        return "\n".join(lines).rstrip() + "\n"
+        notes = [f"{number}. {_escaped(note)}" for number, note in enumerate(self.notes(), 1)]
+        return "\n".join([*heading, "", rows[0], "|---|---|---|---|", *rows[1:], "", *notes]).rstrip() + "\n"
 
     def json(self) -> str:
         """Return everything but the values as JSON; null is what cannot be had."""
-        told = {name: getattr(self, name) for name in ("base", "test", "alpha", "paired", "simulated")}
-        told |= {"heading": list(self.heading), "cautions": list(self.cautions)}
+        told = {"base": self.base, "test": self.test, "heading": list(self.heading), "notes": self.notes()}
         told["results"] = json.loads(self.table.to_json(orient="records", double_precision=15))
         return json.dumps(told, allow_nan=False, indent=1)
 
-    def plot(self, metric: str | tuple[str, str] | None = None, kind: str = "estimation") -> Figure:
-        """Draw the first line, or that of a metric or (metric, arm).
-
-        `kind` is "estimation" (all values, and the difference with its interval before what chance alone
-        gives), "order" (values in order of rows: drift) or "power" (the chance of seeing a difference).
-        """
-        from swaplib.analysis.estimation import KINDS
-
-        one_of("kind", kind, KINDS)
-        wanted = (metric,) if isinstance(metric, str) else metric or next(iter(self.values))
-        found = [place for place, line in enumerate(self.values) if line[: len(wanted)] == wanted]
-        if len(found) != 1:
-            many = "more than one" if found else "no"
-            raise KeyError(f"{metric!r} is {many} result; there are {listed(self.values)}")
-        return KINDS[kind](self, self.table.iloc[found[0]])
-
     def notes(self) -> list[str]:
-        """Return every caution's text once, those of single lines first."""
-        ordered = sorted(self.cautions, key=lambda caution: caution[0] == "")
-        return list(dict.fromkeys(text for *_, text in ordered))
+        """Return every caution, behind the lines that it is about if it is not about all."""
+        notes = []
+        for note, about in self.cautions.items():
+            names = _first(", ".join(line[: 1 + self.many]) for line in about)
+            notes.append(f"{names}: {note}" if 0 < len(about) < len(self.table) else note)
+        return notes
 
     def change(self, r: Any) -> str:
-        """Return a line's change: ``-20.4 % [-33, -8] (p=0.011 n=6+6)``, or ``~ (p=0.446 n=6+6)``.
+        """Return a line's change: ``-20.4 % [-33, -8.1] (p=0.011 n=6+6)``, after ``~`` if not significant.
 
-        In the metric's unit where a ratio has no meaning; without p where nothing is tested.
+        In the metric's unit where a ratio has no meaning or bounds; without p where nothing is tested.
         """
-        n = f"n={r.n_arm} pairs" if self.paired or self.simulated else f"n={r.n_base}+{r.n_arm}"
-        tested = f"({n})" if math.isnan(r.p) else f"(p{told_p(r.p, '=')} {n})"
-        if r.verdict == "~":
-            return f"~ {tested}"
-        size, limits = f"{signed(r.difference)} {r.unit}".rstrip(), [r.difference_low, r.difference_high]
-        told = ", ".join(map(signed, limits))
-        if not math.isnan(r.change_percent):
-            limits = [r.change_low_percent, r.change_high_percent]
-            size = f"{r.change_percent:+.{'1f' if abs(r.change_percent) < 999.95 else '3g'}} %"
-            told = _whole(r.change_percent, *limits)
-        return f"{size} [{told}] {tested}" if np.isfinite(limits).all() else f"{size} {tested}"
+        n = f"n={r.n_arm} pairs" if self.in_pairs else f"n={r.n_base}+{r.n_arm}"
+        size, limits = f"{_signed(r.change_percent)} %", [r.change_low_percent, r.change_high_percent]
+        if math.isnan(r.change_percent) or math.isinf(limits[0]):
+            size, limits = f"{_signed(r.difference)} {r.unit}".rstrip(), [r.difference_low, r.difference_high]
+        if not math.isnan(limits[0]):
+            size += f" [{', '.join(map(_signed, limits))}]"
+        p = "" if math.isnan(r.p_holm) else f"p{warn.told_p(r.p_holm, '=')} "
+        if r.p_error > 0 and self.test == "permutation":
+            p = f"{p[:-1]}±{r.p_error * r.p_holm / r.p:.1g} "
+        p = "too few runs to say, " if r.verdict == "too few runs" else p
+        return f"{'~ ' if r.verdict in ('~', 'too few runs') else ''}{size} ({p}{n})"
 
     def _cells(self) -> list[list[str]]:
-        """Return what people read: metric, both means with their spread, change and numbers of notes."""
-        units, arms = set(self.table.unit), list(self.table.arm.unique())
+        """Return what people read: metric, both means with their spread, and change."""
+        units = set(self.table.unit)
         unit = units.pop() if len(units) == 1 else ""
-        arm = arms[0] if len(arms) == 1 else "arm"
-        cells = [[in_unit("metric", unit), f"{self.base} (sd)", f"{arm} (sd)", "change"]]
-        texts = [text for metric, _, text in self.cautions if metric]
-        for r in _lines(self.table):
-            own = {text for *line, text in self.cautions if line == [r.metric, r.arm]}
-            marked = [text in own and texts.count(text) < max(2, len(self.table)) for text in self.notes()]
-            marks = ",".join(str(number) for number, is_own in enumerate(marked, 1) if is_own)
-            name = r.metric if unit else in_unit(r.metric, r.unit)
-            name += f", {r.arm}" * (len(arms) > 1)
-            cells.append([name, *_means(r), self.change(r) + (f" [{marks}]" if marks else "")])
+        arm = "arm" if self.many else self.table.arm[0]
+        cells = [[_in_unit("metric", unit), f"{self.base} (sd)", f"{arm} (sd)", "change"]]
+        rows: Any = self.table.itertuples()
+        for r in rows:
+            name = (r.metric if unit else _in_unit(r.metric, r.unit)) + f", {r.arm}" * self.many
+            both = ((r.mean_base, r.sd_base), (r.mean_arm, r.sd_arm))
+            least = min([abs(mean) for mean, _ in both] + [sd for _, sd in both if sd > 0]) or 1.0
+            size = max(abs(r.mean_base), abs(r.mean_arm), least)
+            shown = max(4, 2 + math.log10(size / least), (size < 1e9) * math.log10(size) + 1)  # digits
+            means = [f"{mean:.{min(17, int(shown))}g}" for mean, _ in both]
+            sds = ["" if math.isnan(sd) else f" ({_signed(sd)[1:]})" for _, sd in both]
+            cells.append([name, means[0] + sds[0], means[1] + sds[1], self.change(r)])
         return cells
 
     __str__ = text
@@ -156,10 +135,10 @@ class Comparison:
 
 def compare(
     frame: pd.DataFrame,
-    base: str = "before",
+    base: str = "",
     *,
     value: str = "value",
-    better: str | Mapping[str, str] = "lower",
+    better: str = "lower",
     arm: str | None = None,
     paired: bool = False,
     simulated: bool | None = None,
@@ -169,148 +148,175 @@ def compare(
     alpha: float = 0.05,
     limit: int = sig.EXACT_SPLITS,
     seed: int = 0,
-    kernel: str = "",
-    machine: str = "",
-    swap_device: str = "",
-    command: str = "",
+    **about: str,
 ) -> Comparison:
     """Compare every other arm of a tidy frame with the base, for each metric.
 
     Parameters
     ----------
     frame
-        One row a run and metric: the columns `value` and `arm`, and where there are some, run (or
-        replication), metric, unit, better, simulated, order (when the run was made, among all arms), kernel,
-        machine, swap_device. A frame of `swaplib.sweep` is one: its arms are policies.
+        One row a run and metric: `value`, `arm`, and where there are some run (or replication), metric, unit,
+        better, simulated, order (when the run was made, among all arms). That of `swaplib.sweep` is one.
     base, arm, by
-        The arm that others are compared with; the column of arms (None: arm, else policy); further columns,
-        each combination of whose values is a metric of its own.
+        The arm that others are compared with (empty: what `read_runs` found, else before); the column of arms
+        (None: arm, else policy); further columns, each combination of whose values is a metric of its own.
     value, unit, better
-        The column of numbers, whose ending may be the unit (value_ms). Where the frame does not say: the
-        unit, and "lower" or "higher", or a mapping from metric to one of them.
+        The column of numbers, whose ending may be the unit (value_ms); both where the frame does not say.
     paired, simulated
-        Whether run i of every arm belongs together, such as the same boot; whether runs are replications of a
-        simulator on common random numbers, which are pairs and get no p, because more of them make anything
-        significant. None is what a column simulated says, and True for a sweep's frame.
-    test, alpha
+        Whether run i of every arm belongs together, such as the same boot; whether runs are a simulator's:
+        pairs on common random numbers, without p (None: what a column simulated says, else if a sweep's).
+    test, alpha, limit, seed, about
         The test that decides, named before looking: permutation, welch or rank; p above alpha is not
-        significant.
-    limit, seed
-        The most splits for an exact permutation p; the seed of random splits beyond.
-    kernel, machine, swap_device, command
-        What the report says, where it is not what the frame's columns say and this call.
+        significant; the most splits for an exact p; the seed of random splits beyond; what the heading says
+        besides (kernel, machine, swap_device, command).
 
     Raises
     ------
     ValueError
-        If a column is missing, a cell is none (its row is counted from 1, after the header), the base is not
-        there or alone, units are mixed within a metric, a run appears twice, or pairs are incomplete.
+        What is missing, wrong, twice or without a partner, with its row; more than 2,000 lines.
     """
-    given: dict[str, Any] = {"value": value, "better": better, "arm": arm, "paired": paired}
-    given |= {"simulated": simulated, "unit": unit, "by": by, "test": test, "alpha": alpha}
-    usual = {name: parameter.default for name, parameter in signature(compare).parameters.items()}
-    told = [f"{name}={one!r}" for name, one in given.items() if one != usual[name]]
-    command = command or f"swaplib.compare(runs, {', '.join([f'{base=}', *told])})"
-    one_of("test", test, TESTS)
+    one_of("test", test, _TESTS)
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; expected a probability between 0 and 1")
     arm = arm or ("policy" if "arm" not in frame and "policy" in frame else "arm")
-    keys = ["metric"] * ("metric" in frame) + ([by] if isinstance(by, str) else list(by))
-    tidy = checked(frame, value, arm, keys, base)
+    base = base or frame.attrs.get("base", "before")
+    tidy = _checked(frame, value, arm, [by] if isinstance(by, str) else list(by), unit, better)
     if simulated is None:
         is_sweep = arm == "policy" and "replication" in frame
-        simulated, *others = set(frame["simulated"].astype(bool)) if "simulated" in frame else [is_sweep]
-        if others:
-            raise ValueError("column 'simulated' mixes simulated and measured runs; compare them apart")
-    in_pairs = paired or simulated
-    suffix = value.rpartition("_")[2] if "_" in value else ""
-    plain = value.removesuffix(f"_{suffix}") if suffix in _UNITS else value
+        simulated = bool(frame["simulated"].all()) if "simulated" in frame else is_sweep
+    in_pairs, number = paired or simulated, tidy.number.to_numpy()
+    run, order = tidy.run.to_numpy(), tidy.order.to_numpy(float)
+    lines, cautions = _lines(tidy, base)
+    limit = min(limit, max(sig.DRAWS, _MOST_SPLITS // len(lines)))
+    units, directions = tidy.unit.to_numpy(), tidy.better.to_numpy()
     rows, values = [], {}
-    for key, group in tidy.groupby(keys, sort=False, observed=True) if keys else [((), tidy)]:
-        metric = ", ".join(map(str, key if "metric" in keys else (plain, *key)))
-        towards = better if isinstance(better, str) else better.get(metric, "")
-        towards = only(group, "better", metric) or towards
-        if towards not in ("lower", "higher"):
-            raise ValueError(f"better is {towards!r} for metric '{metric}'; expected 'lower' or 'higher'")
-        of_unit = only(group, "unit", metric) or unit or _UNITS.get(suffix, "")
-        of_base = group[group[arm] == base]
-        if of_base.empty:
-            raise ValueError(f"metric '{metric}' has no run of arm '{base}', which is the base")
-        for name, of_arm in group[group[arm] != base].groupby(arm, sort=False, observed=True):
-            drift = "" if in_pairs else blocks(of_base, of_arm)
-            partner = partners(of_base, of_arm, arm, metric) if in_pairs else of_arm
-            b, a = of_base[value].to_numpy(), partner[value].to_numpy()
-            row = sig.measures(b, a, in_pairs, "" if simulated else test, alpha, limit, seed)
-            told_of = {"metric": metric, "unit": of_unit, "better": towards, "arm": name, "blocks": drift}
-            rows.append(told_of | row)
-            values[metric, str(name)] = _kept(b), _kept(a)
-    table = sig.judged(pd.DataFrame(rows), test, alpha, simulated)
-    cautions: list[tuple[str, str, str]] = []
-    for r in _lines(table):
-        notes = cautions_of_line(r, base, values[r.metric, r.arm], test, alpha, in_pairs)
-        cautions += [(r.metric, r.arm, note) for note in notes]
-    cautions += [("", "", note) for note in cautions_of_all(table.p_holm.dropna(), simulated)]
-    setting = {"kernel": kernel, "machine": machine, "swap_device": swap_device}
-    heading = _heading(table, base, test, alpha, paired, simulated)
-    for name, text in setting.items():
-        of_frame = list(frame[name].dropna().unique()) if name in frame and name != arm else []
-        text = text or ", ".join(map(str, of_frame)) * (len(of_frame) <= 3)
-        heading[-1:-1] = [f"{name.removesuffix('_device')}: {text}"] if text else []
-    heading.append(f"$ {command}")
-    return Comparison(table, values, base, test, alpha, paired, simulated, heading, cautions)
+    for (metric, name), (of_base, of_arm) in lines.items():
+        if in_pairs:
+            of_base, of_arm = (one[np.argsort(run[one], kind="stable")] for one in (of_base, of_arm))
+            alone = set(run[of_base]) ^ set(run[of_arm])
+            wrong: Any = tidy.run.isin(alone) & tidy.index.isin([*of_base, *of_arm]) if alone else []
+            _refuse(tidy, wrong, "run", f"pairs, and it is not in both '{base}' and '{name}'", frame)
+        b, a = values[metric, name] = number[of_base], number[of_arm]
+        row = {"metric": metric, "unit": units[of_base[0]], "better": directions[of_base[0]], "arm": name}
+        is_tested = not simulated and min(len(b), len(a)) > 1
+        row |= sig.measures(b, a, in_pairs, alpha)
+        row |= sig.p_values(b, a, in_pairs, limit, seed) if is_tested else sig.UNTESTED
+        rows.append(row)
+        for note in warn.of_order((order[of_base], order[of_arm]), (b, a)) if is_tested else []:
+            cautions.setdefault(note, []).append((metric, name))
+    table = _judged(pd.DataFrame(rows), test, alpha, simulated)
+    for r in table.itertuples():
+        for note in warn.of_line(r, base, values[r.metric, r.arm], alpha, in_pairs):
+            cautions.setdefault(note, []).append((r.metric, r.arm))
+    kind = "in pairs on common random numbers" if simulated else "in pairs" if paired else ""
+    heading = [f"{base} (base) against {_first(table.arm)} {kind}".rstrip()]
+    for direction, of_it in table.groupby("better", sort=False):
+        heading.append(f"{direction} is better: {_first(map(_in_unit, of_it.metric, of_it.unit))}")
+    decides = f"; p by {(_OF_PAIRS if in_pairs else _TESTS)[test]}"
+    if test == "permutation" and (table.n_base != table.n_arm).any():
+        decides += ", or Welch's t if greater"
+    decides += f", adjusted for {len(table)} tests (Holm)" * (len(table) > 1) + f"; ~ if p > {alpha:g}"
+    if simulated:
+        decides = " of simulated runs: Monte Carlo error alone, without p, as more make anything significant"
+    heading.append(f"change of means [{100 * (1 - alpha):g} % interval]{decides}")
+    heading += [f"{name.replace('_', ' ')}: {text}" for name, text in about.items() if text]
+    return Comparison(table, values, base, test, in_pairs, len(set(table.arm)) > 1, heading, cautions)
 
 
-def _lines(table: pd.DataFrame) -> list[Any]:
-    return list(table.itertuples())
+def _checked(frame: Any, value: str, arm: str, by: list[str], unit: str, better: str) -> pd.DataFrame:
+    """Return number, arm, metric, unit, better, run and order of each row, or say which cell is wrong."""
+    keys = ["metric"] * ("metric" in frame) + by
+    for column in (value, arm, *keys):
+        if column not in frame:
+            raise ValueError(f"column '{column}' is missing; there are {few(list(frame))}")
+        _refuse(frame, frame[column].isna(), column, "a name or number")
+    numbers = pd.to_numeric(frame[value], errors="coerce").to_numpy(float, na_value=math.nan)
+    size = np.abs(numbers)
+    fine = ((size < 1e150) & (size > 1e-150)) | (size == 0)  # so that squares are numbers, too
+    _refuse(frame, ~fine, value, "a finite number, 1e-150 to 1e150 in size")
+    suffix = value.rpartition("_")[2] if "_" in value else ""
+    plain = value.removesuffix(f"_{suffix}") if suffix in UNITS else value
+    names: list[Any] = [frame[name].astype(str) for name in keys]
+    if "metric" not in frame:
+        names.insert(0, pd.Series(plain, frame.index))
+    metric = names[0].str.cat(names[1:], sep=", ") if names[1:] else names[0]
+    tidy = pd.DataFrame({"number": numbers, "metric": metric.to_numpy()})
+    tidy["arm"] = frame[arm].astype(str).to_numpy()
+    for column, usual in {"unit": unit or UNITS.get(suffix, ""), "better": better}.items():
+        given = frame[column].astype(object).to_numpy() if column in frame else np.full(len(frame), None)
+        tidy[column] = np.where(pd.isna(given) | (given == ""), usual, given).astype(str)
+        other = tidy[column] != tidy.groupby("metric")[column].transform("first")
+        _refuse(tidy, other, column, "one for all runs of a metric", frame)
+    _refuse(tidy, ~tidy.better.isin(["lower", "higher"]), "better", "lower or higher", frame)
+    run = next((name for name in ("run", "replication") if name in frame), "")
+    tidy["run"] = frame[run].to_numpy() if run else tidy.groupby(["metric", "arm"]).cumcount() + 1
+    tidy["order"] = frame["order"].to_numpy() if "order" in frame else math.nan
+    again = tidy.duplicated(["metric", "arm", "run"])
+    _refuse(tidy, again, "run", "one value a run, metric and arm (tell settings apart with by=...)", frame)
+    again = tidy.duplicated(["metric", "order"]) & tidy.order.notna()
+    _refuse(tidy, again, "order", "one run at a time: order counts the runs of all arms", frame)
+    return tidy
 
 
-def _kept(values: sig.Floats) -> sig.Floats:
-    return values[np.linspace(0, len(values) - 1, min(len(values), _KEPT)).round().astype(int)]
+def _refuse(table: pd.DataFrame, wrong: Any, column: str, expected: str, frame: Any = None) -> None:
+    """Raise a ValueError for the first wrong cell, with its row: that of the file, or counted from 1."""
+    frame = table if frame is None else frame
+    for place in np.flatnonzero(wrong)[:1]:
+        file, cell = frame.attrs.get("file"), table[column].iloc[place]
+        where = f"{file}, row {frame['row'].iloc[place]}" if file else f"row {place + 1}"
+        told = repr(cell) if isinstance(cell, str) else cell
+        raise ValueError(f"{where}: column '{column}' is {told}; expected {expected}")
 
 
-def _heading(
-    table: pd.DataFrame, base: str, test: str, alpha: float, paired: bool, simulated: bool
-) -> list[str]:
-    """Return what was compared and how."""
-    runs = sorted({*table.n_base, *table.n_arm})
-    count = f"{runs[0]} to {runs[-1]}" if len(runs) > 1 else runs[0]
-    kind = "pairs on common random numbers" if simulated else "pairs of runs" if paired else "runs an arm"
-    lines = [f"{base} (base) against {', '.join(table.arm.unique())}: {count} {kind}"]
-    for better, rows in table.groupby("better", sort=False):
-        names = dict.fromkeys(map(in_unit, rows.metric, rows.unit))
-        lines.append(f"{better} is better: {', '.join(names)}")
-    decides = (
-        "" if simulated else f"; p by {(_OF_PAIRS if paired else TESTS)[test]}; ~ if Holm's p > {alpha:g}"
-    )
-    return [*lines, f"change of means [{100 * (1 - alpha):g} % interval]{decides}"]
+def _lines(tidy: pd.DataFrame, base: str) -> tuple[dict[Any, tuple[Any, Any]], dict[str, list[Any]]]:
+    """Return the rows of base and arm by metric and arm, and a note of what has no partner."""
+    places = tidy.groupby(["metric", "arm"]).indices
+    named = list(tidy[["metric", "arm"]].drop_duplicates().itertuples(index=False, name=None))
+    own = [line for line in named if line[1] != base and (line[0], base) in places]
+    lines = {line: (places[line[0], base], places[line]) for line in own}
+    if not lines:
+        told = f"no metric has runs of the base '{base}' and of another arm"
+        raise ValueError(f"{told}; there are the arms {few(list(tidy.arm.unique()))}")
+    if len(lines) > _MOST_LINES:
+        raise ValueError(f"{len(lines):,} arms x metrics to compare; expected at most {_MOST_LINES:,}")
+    compared = {metric for metric, _ in lines}
+    alone = [f"{metric[:40]} (of {arm} alone)" for metric, arm in named if metric not in compared]
+    return lines, {f"left out, for want of a partner: {_first(alone)}": []} if alone else {}
 
 
-def signed(number: float) -> str:
-    """Return a number with its sign and three significant figures."""
-    return f"{number:+.0f}" if abs(number) >= 99.95 else f"{number:+.3g}"
+def _judged(table: pd.DataFrame, test: str, alpha: float, simulated: bool) -> pd.DataFrame:
+    """Add changes in percent, p after Holm (S. Holm 1979) and verdicts."""
+    for end in ("", "_low", "_high"):
+        table[f"change{end}_percent"] = 100 * (table[f"ratio{end}"] - 1)
+    table["p"] = table["p_decides" if test == "permutation" else f"p_{test}"]
+    tests = ["p", "p_permutation", "p_welch", "p_rank"]
+    adjusted = table[tests].copy()
+    for column in tests:
+        tested = table[column].notna()
+        if tested.any():
+            adjusted.loc[tested, column] = multipletests(table.loc[tested, column], method="holm")[1]
+    table["p_holm"] = adjusted.pop("p")
+    least = table.p_smallest if test != "welch" else 0 * table.p_smallest
+    too_few = (least > alpha) | (least.min() * table.p.count() > alpha)
+    is_better = (table.difference < 0) == (table.better == "lower")
+    table["verdict"] = np.where(table.p_holm > alpha, "~", np.where(is_better, "better", "worse"))
+    table.loc[too_few, "verdict"] = "too few runs"
+    table.loc[table.p.isna(), "verdict"] = "simulated" if simulated else "not tested"
+    table["tests_disagree"] = (adjusted <= alpha).any(axis=1) & (adjusted > alpha).any(axis=1) & ~too_few
+    return table.drop(columns="p_decides")
 
 
-def in_unit(name: str, unit: str) -> str:
-    """Return a name with the unit that its numbers have, as an axis and a table say it."""
+def _signed(number: float) -> str:
+    return f"{number:+.0f}" if 99.95 <= abs(number) < 1e9 else f"{number:+.3g}"
+
+
+def _in_unit(name: str, unit: str) -> str:
     return f"{name} / {unit}" if unit else name
 
 
-def _means(r: Any) -> list[str]:
-    """Return both means with their standard deviations, to the same decimals."""
-    size = max(abs(r.mean_base), abs(r.mean_arm))
-    form = f".{max(0, 2 - math.floor(math.log10(size)))}f" if 1e-4 <= size < 1e9 else ".3g"
-    both = ((r.mean_base, r.sd_base), (r.mean_arm, r.sd_arm))
-    return [f"{mean:{form}}" + ("" if math.isnan(sd) else f" ({sd:{form}})") for mean, sd in both]
-
-
-def _whole(change: float, *limits: float) -> str:
-    """Return an interval in whole percent; finer where that would hide it, or falsely hold 0."""
-    for decimals in range(5):
-        low, high = (f"{limit:+.{decimals}f}" for limit in limits)
-        is_told = float(low) < change < float(high) and float(low) != 0 != float(high)
-        if is_told or limits[0] == limits[1]:
-            break
-    return f"{low}, {high}"
+def _first(names: Any) -> str:
+    told = list(dict.fromkeys(names))
+    return ", ".join(told[:8]) + (f" and {len(told) - 8} more" if len(told) > 8 else "")
 
 
 def _escaped(text: str) -> str:
