@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,8 @@ def closed_network(
 ) -> float:
     """Return the nanoseconds of one cycle of one of `walkers` that share some serial stations.
 
-    Mean-value analysis of a closed queueing network (Reiser and Lavenberg 1980) for stations first come, first
-    served, whose service times are constant: who comes meets half of the service under way. The result is never
+    Mean-value analysis of a closed queueing network (Reiser and Lavenberg 1980) for stations first come,
+    first served, whose service times are constant: who comes meets half of the service under way. It is never
     below the bounds of Lazowska and others (Quantitative System Performance, 1984, chapter 5): one walker's
     cycle, and so many times the longest demand.
 
@@ -41,8 +42,8 @@ def closed_network(
     think_ns
         Time that a cycle spends alone.
     demands_ns
-        Time that a cycle spends in each station when it had to wait: a hold with its hand-over, or the changes
-        of a line.
+        Time that a cycle spends in each station when it had to wait: a hold with its hand-over, or the
+        changes of a line.
     free_ns
         The same when it did not wait; None for as long.
     """
@@ -112,7 +113,7 @@ def lock_curve(
 
 
 def lockhammer(what: str) -> pd.DataFrame:
-    """Return published accesses beside the closed form: ``handover`` of a queued lock, or changes of a ``line``.
+    """Return published accesses: the ``handover`` of a queued lock, or the changes of a ``line``.
 
     Columns machine, threads, node_cpus, split (fit or test), measured_ns (an access in the system), and
     alone_ns, a cycle of one thread. Machine x86-1, which spreads its threads over four nodes, is left out.
@@ -129,21 +130,28 @@ def lockhammer(what: str) -> pd.DataFrame:
         measured_ns=frame.ns_per_access_median,
         alone_ns=frame.machine.map(alone),
     )
-    return frame[["machine", "threads", "node_cpus", "split", "measured_ns", "alone_ns"]].reset_index(drop=True)
+    columns = ["machine", "threads", "node_cpus", "split", "measured_ns", "alone_ns"]
+    return frame[columns].reset_index(drop=True)
 
 
 def lockhammer_curve(
     frame: pd.DataFrame, what: str, near_ns: float, far_ns: float, free_ns: float | None = None
 ) -> pd.Series:
     """Return what the closed form says of the rows of `lockhammer`, in nanoseconds; see `lock_curve`."""
-    shape = {"hold_ns": HOLD_NS, "moves": 1} if what == "handover" else {"hold_ns": 0, "moves": 2}
-    shape["free_ns"] = free_ns
+    shape: dict[str, Any] = {"hold_ns": HOLD_NS if what == "handover" else 0, "free_ns": free_ns}
+    shape["moves"] = 1 if what == "handover" else 2
     curves = []
     for _, part in frame.groupby("machine", sort=False):
         node_cpus, alone_ns = int(part.node_cpus.iloc[0]), float(part.alone_ns.iloc[0])
         curve = lock_curve(part.threads.tolist(), node_cpus, near_ns, far_ns, alone_ns=alone_ns, **shape)
         curves.append(pd.Series(curve, part.index))
     return pd.concat(curves).reindex(frame.index)
+
+
+def _misses(ends: Vector, frame: pd.DataFrame, what: str, line_ns: float | None) -> Vector:
+    """Return the logarithm of computed over measured, by row."""
+    computed = lockhammer_curve(frame, what, float(ends[0]), float(ends[1]), line_ns)
+    return np.log((computed / frame.measured_ns).to_numpy())
 
 
 def fit_contention() -> pd.DataFrame:
@@ -161,12 +169,12 @@ def fit_contention() -> pd.DataFrame:
         frame = lockhammer(what)
         frame = frame[(frame.split == "fit") & (frame.threads > 1)]
 
-        def misses(ends: Vector, frame: pd.DataFrame = frame, what: str = what) -> Vector:
-            return np.log(lockhammer_curve(frame, what, *ends, line_ns) / frame.measured_ns).to_numpy()
-
-        found = least_squares(misses, [100.0, 200.0])
+        found = least_squares(_misses, [100.0, 200.0], args=(frame, what, line_ns))
         left = 100 * float(np.std(found.fun))
-        rows += [(f"{what}_{end}_ps", 1000 * x, "ps", left) for end, x in zip(("local", "remote"), found.x)]
+        rows += [
+            (f"{what}_{end}_ps", 1000 * x, "ps", left)
+            for end, x in zip(("local", "remote"), found.x, strict=True)
+        ]
         line_ns = float(found.x[0])
     small = load("published/atomic_and_locks_small")
     small = small[small.machine.str.startswith("g1-16") & (small.implementation == "atomic add")]
@@ -180,13 +188,14 @@ def fit_contention() -> pd.DataFrame:
 
 _NS, _LOCK_NS = "ns_per_update_in_system", "ns_per_read_lock_and_unlock_in_system"
 _GRAVITON2 = "machine.str.startswith('g2') and implementation == 'atomic add'"
+_READERS = "hold_us == 0 and machine.str.startswith('8 x')"
 _LOCK2 = "test == 'lock2_threads' and lock == 'qspinlock'"
-# Published curves that test the fit: name, table, its rows, column of times or throughput, CPUs a node, nodes.
+# Curves that test the fit: name, table, its rows, column of times or throughput, CPUs a node, nodes.
 _TESTS = (
     ("counter, 8 sockets", "atomic_increment", "machine.str.startswith('8 x')", _NS, 56, 8),
     ("counter, AMD, 2 sockets", "atomic_increment", "machine.str.startswith('AMD')", _NS, 83, 2),
     ("counter, Arm with LSE", "atomic_and_locks_small", _GRAVITON2, "ns_per_op_in_system", 64, 1),
-    ("read lock, 8 sockets", "rwlock_read", "hold_us == 0 and machine.str.startswith('8 x')", _LOCK_NS, 56, 8),
+    ("read lock, 8 sockets", "rwlock_read", _READERS, _LOCK_NS, 56, 8),
     ("spin lock, 4 sockets", "spinlock_cna_v11", _LOCK2, "throughput", 18, 4),
 )
 
@@ -215,16 +224,15 @@ def published_curves(machine: Machine) -> pd.DataFrame:
         frame = load(f"published/{table}").query(rows).sort_values("threads")
         time = 1 / frame[column] if column == "throughput" else frame[column]
         if column == "throughput":
-            shape = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": line}
-            curve = lock_curve(frame.threads, node_cpus, near, far, nodes=nodes, **shape)
+            ends = near, far
+            shape: dict[str, Any] = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": line}
         else:
-            moves = 2 if table == "rwlock_read" else 1
-            alone = float(frame[column].iloc[0])
-            shape = {"alone_ns": alone, "hold_ns": 0.0, "moves": moves}
-            curve = lock_curve(frame.threads, node_cpus, line, line_far, nodes=nodes, **shape)
+            ends, moves = (line, line_far), 2 if table == "rwlock_read" else 1
+            shape = {"alone_ns": float(frame[column].iloc[0]), "hold_ns": 0.0, "moves": moves}
+        curve = lock_curve(frame.threads.tolist(), node_cpus, *ends, nodes=nodes, **shape)
         at_8 = (frame.threads == 8).to_numpy()
-        ends = {"measured": time / time[at_8].iloc[0], "predicted": curve / curve[at_8][0]}
-        parts.append(pd.DataFrame({"curve": name, "threads": frame.threads, **ends}))
+        both = {"measured": time / time[at_8].iloc[0], "predicted": curve / curve[at_8][0]}
+        parts.append(pd.DataFrame({"curve": name, "threads": frame.threads, **both}))
     curves = pd.concat(parts, ignore_index=True)
     return curves[curves.threads > 1].reset_index(drop=True)
 

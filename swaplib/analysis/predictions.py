@@ -1,4 +1,4 @@
-"""What the model says of cells that it was not fitted to, as data/predictions has them.
+"""Measured storms as cells, and what the model says of them, as data/predictions has it.
 
 ``python -m swaplib.analysis.predictions`` makes the predictions anew, of the cells that the tables list. They
 are committed once for each released set of parameters; 05_validation logs what was known when.
@@ -6,20 +6,47 @@ are committed once for each released set of parameters; 05_validation logs what 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from swaplib import catalogue
-from swaplib.analysis.cells import measured_cells, munmap_cells, predict, published_cells, with_splits
 from swaplib.analysis.contention import LOCK2_HOLD_NS, LOCK2_NS, lock_curve
-from swaplib.analysis.machine_file import TEMPLATES
 from swaplib.evidence.data import data_folder, load
+from swaplib.model.checks import one_of
+from swaplib.model.kernel import Kernel
+from swaplib.model.machine import Machine
+from swaplib.model.policy import Policy
+from swaplib.model.storm import Storm
+from swaplib.sim.simulate import simulate
 
-# Measured storm table: the machine it ran on, and in which unit its kernels cost.
-STORM_TABLES = {
-    "exit_storm_6.18_2cpu": TEMPLATES["native"],
-    "exit_storm_6.12_patched": TEMPLATES["mttcg"],
-    "exit_storm_instructions": TEMPLATES["icount"],
+# What tells one cell of measurements from another, and its default; a file must say what has none.
+CELL: dict[str, Any] = {"kernel": None, "accel": "native", "smp": None, "folio_pages": 1, "layout_run": 1}
+CELL |= {"mb": None, "swap_frac": 1.0, "procs": None, "nr_min": np.nan, "max_active": np.nan}
+CELL |= {"how": "exit", "content": "compressible", "fg": 0, "worker_nice": -20}
+# Metric: the measured column in microseconds, and what it is in the simulator.
+_SUMMED = "CPU time of all exiting processes: df_processes().exit_cpu_ms, summed"
+METRICS = {
+    "exit_cpu_ms": ("exit_cpu_us_sum", _SUMMED),
+    "median_exit_ms": ("median_exit_us", "half of the processes reaped: summary().exit_ms_median"),
+    "last_exit_ms": ("last_exit_us", "last process reaped: summary().exit_ms_last"),
+    "swap_back_ms": ("swap_back99_us", "swap space free again: summary().swap_freed_ms"),
+    "foreground_cpu_ms": ("fg_cpu_us", "foreground's hashing done: df_phases().end_ms of its first phase"),
+    "foreground_ms": ("fg_mem_us", "foreground done: summary().foreground_ms"),
 }
+# Of the published munmap tests: the class lock, which encloses free_zspage, is held for two thirds of
+# slot_free (slot_free_profile: free_zspage, obj_free, fix_fullness_group and the unlock are 0.72 of it).
+PUBLISHED_FREE_ZSPAGE = 12_000
+LAYOUTS = {1: ("random", 1), 16: ("random", 16), 0: ("sequential", 512), -2: ("even-odd", 1)}  # by layout_run
+# By the first word of column accel: the machine of data/machines, and the unit in which kernels cost there.
+TEMPLATES = {"native": ("lab-2cpu", "time"), "published": ("lab-2cpu", "time")}
+TEMPLATES |= {"mttcg": ("lab-2cpu-emulated", "instructions"), "icount": ("lab-1cpu", "instructions")}
+# Measured storm table: how it was measured.
+STORM_TABLES = {"exit_storm_6.18_2cpu": "native", "exit_storm_6.12_patched": "mttcg"}
+STORM_TABLES |= {"exit_storm_instructions": "icount"}
 MUNMAP_TABLES = ("munmap_by_processes", "munmap_without_pool_lock", "munmap_by_size", "munmap_deferred")
 # What the tables of data/published call a machine, a kernel (the newest with a pool lock) and a policy.
 NAMES = {"Raspberry Pi 4B": "rpi-4b", "i7-12700": "desktop-i7-12700", "RK3588, CPU2": "rk3588"}
@@ -31,66 +58,188 @@ LITTLE_CORES = (0, 1, 2, 3)  # of the RK3588, which was pinned to one of them
 MOST_FOLIO_PAGES = 16  # a page table maps a larger folio at once, which the model does not know
 
 
+def measured_cells(frame: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
+    """Return one row a cell and metric, with the median over its repetitions.
+
+    Parameters
+    ----------
+    frame
+        One row a repetition, as `swaplib.read_measurements` returns them: the columns of `CELL` (those with a
+        default may be missing) and at least one measured column of `METRICS`; else it is a ValueError.
+    metrics
+        Names of `METRICS`.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `CELL`, split where the frame has it, metric, measured (median, ms), n (repetitions).
+    """
+    for metric in metrics:
+        one_of("metric", metric, METRICS)
+    columns = {METRICS[metric][0]: metric for metric in metrics}
+    key = [*CELL, *(["split"] if "split" in frame else [])]
+    table = _filled(frame, CELL)
+    table = table.melt(key, [*table.columns.intersection(list(columns))], "metric", "us")
+    table = table.dropna(subset=["us", "kernel", "smp", "mb", "procs"]).query("procs > 0")
+    if table.empty:
+        needed = f"kernel, smp, mb, procs and a value in any of {', '.join(columns)}"
+        raise ValueError(f"the measurements have no row with {needed}")
+    table["metric"] = table.metric.map(columns)
+    grouped = table.groupby([*key, "metric"], dropna=False, sort=False).us
+    return grouped.agg(measured=lambda us: us.median() / 1000, n="size").reset_index()
+
+
+def with_splits(name: str) -> pd.DataFrame:
+    """Load a storm table of data/measured (`name` without the folder) with split and worker_nice.
+
+    split is what splits.csv says of the row's cell; worker_nice is 0 where the kworker had no high priority.
+    """
+    frame = _with_split(load(f"measured/{name}"), "measured", name)
+    if frame.split.isna().any():
+        raise ValueError(f"data/measured/splits.csv does not name every cell of {name}")
+    notes = frame.note.fillna("") if "note" in frame else pd.Series("", frame.index)
+    at_nice_0 = frame.accel.str.endswith("-nohi") | notes.str.contains("WQ_HIGHPRI removed")
+    return frame.assign(worker_nice=np.where(at_nice_0, 0, -20))
+
+
+def storm_of(cell: Mapping[str, Any]) -> Storm:
+    """Return the storm of a measured cell (a mapping with the names of `CELL`)."""
+    accel, foreground = cell["accel"].split("-")[0], bool(cell["fg"])
+    swap_permille, hash_ns = round(1000 * float(cell["swap_frac"])), catalogue.HASH_NS[accel]
+    storm = catalogue.lab_storm(int(cell["procs"]), int(cell["mb"]), swap_permille, foreground, hash_ns)
+    layout, run = LAYOUTS[int(cell["layout_run"])]
+    storm = storm.but(layout=layout, run_entries=run, how=cell["how"], folio_pages=int(cell["folio_pages"]))
+    if cell["content"] == "same-filled":
+        storm = storm.but(same_filled_permille=1000)
+    if accel == "published":
+        storm = storm.but(free_zspage_permille=PUBLISHED_FREE_ZSPAGE)
+    is_alone = accel == "published" or (cell["accel"] == "icount" and not foreground)
+    return storm.but(background=()) if is_alone else storm
+
+
+def policy_of(cell: Mapping[str, Any], sync: Policy, v3: Policy) -> Policy:
+    """Return the policy of a measured cell: `sync`, or `v3` with the cell's threshold and workers."""
+    if np.isnan(float(cell["nr_min"])):
+        return sync
+    limits = {"threshold": int(cell["nr_min"]), "max_active": int(cell["max_active"])}
+    return v3.but(**limits, worker_nice=int(cell["worker_nice"]))
+
+
+def machine_of(cell: Mapping[str, Any], machine: Machine) -> Machine:
+    """Return the machine of a measured cell: in plain ``mttcg`` every CPU is a workqueue pod of its own."""
+    return replace(machine, pod=tuple(range(machine.cpus))) if cell["accel"] == "mttcg" else machine
+
+
+def observe(machine: Machine, kernel: Kernel, storm: Storm, policy: Policy) -> dict[str, float]:
+    """Simulate one storm and return the metrics of `METRICS`, in milliseconds."""
+    outcome = simulate(machine, kernel, storm, policy, trace=False)
+    summary, phases = outcome.summary(), outcome.df_phases().end_ms
+    cpu_ms, hashed_ms = outcome.df_processes().exit_cpu_ms.sum(), phases.iloc[0] if len(phases) else np.nan
+    exits = (summary.exit_ms_median, summary.exit_ms_last, summary.swap_freed_ms)
+    return dict(zip(METRICS, map(float, (cpu_ms, *exits, hashed_ms, summary.foreground_ms)), strict=True))
+
+
+def predict(
+    cells: pd.DataFrame,
+    machine: Machine,
+    kernel: Kernel,
+    sync: Policy | None = None,
+    v3: Policy | None = None,
+) -> pd.DataFrame:
+    """Return cells of `measured_cells` with a column predicted (ms), simulated on this machine and kernel.
+
+    `sync` and `v3` are the policies of cells without and with patch v3, by default ``sync`` and ``async-v3``;
+    column kernel is not looked at.
+    """
+    policies = (sync or catalogue.policy("sync"), v3 or catalogue.policy("async-v3"))
+    predicted = pd.Series(np.nan, cells.index)
+    for _, group in cells.groupby(list(CELL), dropna=False, sort=False):
+        cell: dict[str, Any] = {name: group[name].iloc[0] for name in CELL}
+        values = observe(machine_of(cell, machine), kernel, storm_of(cell), policy_of(cell, *policies))
+        predicted[group.index] = group.metric.map(values)
+    return cells.assign(predicted=predicted)
+
+
 def predicted_storms(name: str, splits: tuple[str, ...] = ("fit", "tune", "test")) -> pd.DataFrame:
     """Simulate the cells of a storm table of data/measured: its cells with predicted (ms) and split."""
     frame = with_splits(name)
     cells = measured_cells(frame[frame.split.isin(splits) & (frame.folio_pages <= MOST_FOLIO_PAGES)])
-    return _storms(name, cells)
+    return _predicted(cells, *TEMPLATES[STORM_TABLES[name]])
 
 
 def predicted_munmap(name: str) -> pd.DataFrame:
-    """Simulate the timings of a munmap table of data/published: its cells with predicted (ms) and split."""
-    return _munmap(published_cells(name))
+    """Simulate the timings of a munmap table of data/published: its cells with predicted (ms) and split.
+
+    Columns machine and arm (base, or deferred) say whose timing a cell is.
+    """
+    arms = {"munmap_ms": "base", "base_munmap_ms": "base", "deferred_munmap_ms": "deferred"}
+    frame = load(f"published/{name}").rename(columns={"process_mib": "mb", "processes": "procs", **arms})
+    arm = [*frame.columns.intersection(["base", "deferred"])]
+    cells = _filled(frame, {"procs": 1}).melt(["machine", "kernel", "procs", "mb"], arm, "arm", "measured")
+    return _predicted(_with_split(cells.dropna(subset="measured"), "published", name))
 
 
 def predicted_table(name: str) -> pd.DataFrame:
     """Return a table of data/predictions, exit_storms or munmap, with predicted_ms made anew."""
     cells = load(f"predictions/{name}")
-    if name == "munmap":
-        parts = [_munmap(munmap_cells(cells))]
-    else:
-        parts = [_storms(str(table), part) for table, part in cells.groupby("table", sort=False)]
-    predicted_ms = pd.concat(parts).predicted.round(3)
-    return load(f"predictions/{name}", printed=True).assign(predicted_ms=predicted_ms)
+    parts = []
+    for table, part in cells.groupby("table", sort=False):
+        how = STORM_TABLES.get(str(table))
+        parts.append(_predicted(part, *(TEMPLATES[how] if how else ())))
+    return load(f"predictions/{name}", printed=True).assign(predicted_ms=pd.concat(parts).predicted.round(3))
 
 
 def predicted_locks() -> pd.DataFrame:
     """Predict how a contended queued lock scales on two machines that no file here measured.
 
-    The time held is that of lock2 in published/spinlock_cna_v11, as is what a thread does between.
-    Threads fill the cores of one socket, then of the other, then the second threads of cores. Columns machine,
+    The time held is that of lock2 in published/spinlock_cna_v11, as is what a thread does between. Threads
+    fill the cores of one socket, then of the other, then the second threads of cores. Columns machine,
     threads, relative_throughput (to that of 8 threads).
     """
     numbers = catalogue.machine("server-2x48")
-    near, far, free = (numbers[n] / 1000 for n in ("handover_local_ps", "handover_remote_ps", "line_local_ps"))
+    near, far = (numbers[f"handover_{end}_ps"] / 1000 for end in ("local", "remote"))
+    free = numbers["line_local_ps"] / 1000
     parts = []
     for machine, cores, cpus in LOCK_MACHINES:
         threads = [n for n in (1, 8, 16, 48, 96, 128, 136, 192, 256) if n <= cpus]
-        held = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": free}
+        held: dict[str, Any] = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": free}
         curve = pd.Series(1 / lock_curve(threads, cores, near, far, **held), threads)
         parts.append(pd.DataFrame({"machine": machine, "threads": threads, "curve": curve / curve[8]}))
     frame = pd.concat(parts, ignore_index=True)
     return frame.rename(columns={"curve": "relative_throughput"}).round(3)
 
 
-def _storms(table: str, cells: pd.DataFrame) -> pd.DataFrame:
-    machine, unit = STORM_TABLES[table]
-    policies = catalogue.policy("sync"), catalogue.policy("async-v3")
+def _predicted(cells: pd.DataFrame, machine: str = "", unit: str = "time") -> pd.DataFrame:
+    """Simulate cells by kernel, machine and arm; timings of munmap have the last two as columns."""
+    timing = {
+        "accel": "published",
+        "smp": 0,
+        "layout_run": 0,
+        "how": "munmap",
+        "metric": "last_exit_ms",
+        "n": 1,
+    }
+    cells = cells if machine else _filled(cells, {**CELL, **timing})
     parts = []
-    for kernel, group in cells.groupby("kernel", sort=False):
-        model = catalogue.kernel(str(kernel).removesuffix("+v3"), unit)
-        parts.append(predict(group, catalogue.machine(machine), model, *policies))
+    for key, group in cells.groupby(["kernel"] if machine else ["kernel", "machine", "arm"], sort=False):
+        release, name, arm = (*map(str, key), machine, "sync")[:3]
+        kernel, name, policy = (NAMES.get(part, part) for part in (release.removesuffix("+v3"), name, arm))
+        on = catalogue.machine(name)
+        on = on.only(LITTLE_CORES) if name == "rk3588" else on
+        parts.append(predict(group, on, catalogue.kernel(kernel, unit), catalogue.policy(policy)))
     return pd.concat(parts)
 
 
-def _munmap(cells: pd.DataFrame) -> pd.DataFrame:
-    parts = []
-    for key, group in cells.groupby(["machine", "kernel", "arm"], sort=False):
-        name, kernel, policy = (NAMES.get(str(part), str(part)) for part in key)
-        machine = catalogue.machine(name)
-        machine = machine.only(LITTLE_CORES) if name == "rk3588" else machine
-        parts.append(predict(group, machine, catalogue.kernel(kernel), catalogue.policy(policy)))
-    return pd.concat(parts)
+def _filled(frame: pd.DataFrame, said: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a frame with these values in the columns that it does not have."""
+    return frame.assign(**{name: value for name, value in said.items() if name not in frame})
+
+
+def _with_split(frame: pd.DataFrame, folder: str, table: str) -> pd.DataFrame:
+    """Add what splits.csv of a folder of data/ says that each cell is used for; NaN where it does not."""
+    splits = load(f"{folder}/splits").rename(columns={"processes": "procs", "process_mib": "mb"})
+    splits = splits[splits.table == table].drop(columns="table")
+    return frame.merge(splits, how="left", validate="many_to_one")
 
 
 if __name__ == "__main__":

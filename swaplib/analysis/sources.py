@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from swaplib.analysis.cells import METRICS, with_splits
-from swaplib.analysis.machine_file import generation_of
+from swaplib.analysis.calibrate import generation_of
+from swaplib.analysis.predictions import METRICS, with_splits
 from swaplib.evidence.android import read_lmkd
-from swaplib.evidence.data import datasets, load
+from swaplib.evidence.data import data_folder, load, read_schema
 from swaplib.evidence.measurements import NEEDED, read_measurements
 from swaplib.evidence.oom import read_oom
-from swaplib.evidence.probe import probe
-from swaplib.evidence.status import read_status
+from swaplib.evidence.probe_core import probe
+from swaplib.evidence.storm_of import read_status
 from swaplib.model.checks import printable
 
 ACCEPTED = (
@@ -52,7 +52,7 @@ def read_source(source: str | Path, kernel: str = "") -> pd.DataFrame:
         with tempfile.TemporaryDirectory() as folder:
             probe(out=Path(folder) / "probe.csv")
             kind, frame = "storms", read_measurements(Path(folder) / "probe.csv")
-    elif text in set(datasets().name):
+    elif text in read_schema(data_folder())["files"]:
         kind, frame = _table(text)
     elif path.is_file() and _is_table(path):
         kind, frame = "storms", read_measurements(path)
@@ -90,17 +90,19 @@ def _is_table(path: Path) -> bool:
 
 def _log(path: Path) -> tuple[str, pd.DataFrame]:
     """Return kind and rows of the reader that finds most victims of known size, or most rows."""
-    found = []
+    found, notes = [], []
     for kind, read in LOGS if path.is_file() else LOGS[-1:]:
         try:
             frame = read(path)
-        except ValueError:
-            continue  # not of this reader's kind
+        except ValueError as error:  # not of this reader's kind, or damaged
+            notes += [str(error)] * bool(re.search("not understood|damaged", str(error)))
+            continue
+        notes += frame.attrs["notes"]
         victims = frame[frame.killed] if "killed" in frame else frame
         sized = victims.filter(["swap_kib", "vmswap_kib"]).notna().to_numpy().sum()
         found.append((sized, len(frame), kind, frame))
     *_, rows, kind, frame = max(found, key=lambda one: one[:2], default=(0, 0, "", pd.DataFrame()))
     if not rows:
         none = f"{printable(str(path))} holds no storm, kill or snapshot that can be read"
-        raise ValueError(f"{none}; expected {ACCEPTED}")
+        raise ValueError("; ".join([none, *dict.fromkeys(notes), f"expected {ACCEPTED}"]))
     return kind, frame

@@ -6,7 +6,6 @@ import sys
 import warnings
 from typing import Any
 
-import matplotlib as mpl
 import seaborn as sns
 
 INK, SOFT, MUTED, PAPER = "#222222", "#666666", "#8a8a8a", "#ffffff"  # soft: of small words that stand back
@@ -41,21 +40,14 @@ def policy_line(name: str) -> tuple[str, Any]:
 
 def set_style() -> None:
     """Apply the collection's figure style to matplotlib; in a notebook, figures are sharp PNG."""
-    sns.set_theme(style="ticks", palette=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK])
-    mpl.rc("figure", dpi=96, facecolor=PAPER, figsize=(8.0, 4.2))
-    mpl.rc("figure.constrained_layout", use=True)
-    mpl.rc("axes", titlelocation="left", titlesize=12, titleweight="bold")
-    mpl.rc("axes", edgecolor=MUTED, labelcolor=INK, labelsize=10.5)
-    mpl.rc("axes.spines", right=False, top=False)
-    mpl.rc("xtick", color=INK, labelsize=9.5)
-    mpl.rc("ytick", color=INK, labelsize=9.5)
-    mpl.rc("font", size=10.5)
-    mpl.rc("text", color=INK)
-    mpl.rc("lines", linewidth=1.8)
-    mpl.rc("grid", color="#e6e6e6")
-    mpl.rc("legend", frameon=False)
-    mpl.rc("savefig", dpi=192)
-    mpl.rc("svg", fonttype="path", hashsalt="swaplib")
+    rc = {"figure.dpi": 96, "figure.facecolor": PAPER, "figure.figsize": (8.0, 4.2), "savefig.dpi": 192}
+    rc |= {"figure.constrained_layout.use": True, "svg.fonttype": "path", "svg.hashsalt": "swaplib"}
+    rc |= {"axes.titlelocation": "left", "axes.titlesize": 12, "axes.titleweight": "bold"}
+    rc |= {"axes.edgecolor": MUTED, "axes.labelcolor": INK, "axes.labelsize": 10.5, "text.color": INK}
+    rc |= {"axes.spines.right": False, "axes.spines.top": False, "legend.frameon": False, "font.size": 10.5}
+    rc |= {"xtick.color": INK, "xtick.labelsize": 9.5, "ytick.color": INK, "ytick.labelsize": 9.5}
+    rc |= {"lines.linewidth": 1.8, "grid.color": "#e6e6e6"}
+    sns.set_theme(style="ticks", palette=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK], rc=rc)
     # seaborn's grids set their own layout; that is wanted, and no news to a reader.
     warnings.filterwarnings("ignore", "The figure layout has changed to tight")
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:

@@ -13,34 +13,25 @@ def finding(outcomes: Sequence[Outcome]) -> str:
     When the foreground was ready after its start (without one, when the last process was gone after the first
     kill), and how much CPU time went into waiting for locks.
     """
-    names, waits = distinct_names(outcomes), [span(outcome.spin_ns) for outcome in outcomes]
-    goal, took = _goal(outcomes)
+    names, summaries = distinct_names(outcomes), [outcome.summary() for outcome in outcomes]
+    waits = [span(summary.spin_ms * 1e6) for summary in summaries]
+    goal, took = "App ready", [summary.foreground_ms * 1e6 for summary in summaries]
+    if not all(outcome.phase_ends_ns for outcome in outcomes):
+        exits = [outcome.df_processes().exited_ms for outcome in outcomes]
+        goal, took = "All processes gone", [exited.max(skipna=False) * 1e6 for exited in exits]
     times = [
         span(t) if t >= 0 else f"not within {span(o.end_ns)}" for t, o in zip(took, outcomes, strict=True)
     ]
-    if len(outcomes) != 2 or min(took) < 0:
+    if len(outcomes) != 2 or not all(t >= 0 for t in took):
         each = [f"{name} {time} ({wait})" for name, time, wait in zip(names, times, waits, strict=True)]
-        return f"{goal.capitalize()} (CPU time spent waiting for locks): {', '.join(each)}"
+        return f"{goal} (CPU time spent waiting for locks): {', '.join(each)}"
     before, after = took
     change = f"{span(abs(before - after))} {'sooner' if after < before else 'later'}"
     than = f"than under {names[0]} ({times[1]}, not {times[0]})"
     if abs(before - after) < 0.01 * before:
         change, than = "as late", f"as under {names[0]} ({times[1]} and {times[0]})"
     lost = f"waiting for locks takes {waits[1]} of CPU time, not {waits[0]}"
-    return f"{goal.capitalize()} {change} under {names[1]} {than}; {lost}"
-
-
-def setting(outcomes: Sequence[Outcome]) -> str:
-    """Say what the runs have in common: that they are simulated, storm, machine, kernel."""
-    first = outcomes[0]
-    entries = first.df_processes().swap_entries
-    said = {
-        "storm": f"{len(entries)} processes with {count(entries.sum())} swap entries exit",
-        "machine": f"{first.machine.name} with {first.machine.cpus} CPU{'s' * (first.machine.cpus > 1)}",
-        "kernel": f"kernel {first.kernel.name}",
-    }
-    common = [words for part, words in said.items() if len({getattr(o, part).name for o in outcomes}) == 1]
-    return "simulated: " + "; ".join(common)
+    return f"{goal} {change} under {names[1]} {than}; {lost}"
 
 
 def distinct_names(outcomes: Sequence[Outcome]) -> list[str]:
@@ -71,11 +62,3 @@ def count(number: float) -> str:
 def digits(value: float) -> str:
     """Return a number with three significant figures, never as a power of ten."""
     return f"{float(f'{value:.3g}'):.0f}" if value >= 99.95 else f"{value:#.3g}"
-
-
-def _goal(outcomes: Sequence[Outcome]) -> tuple[str, list[int]]:
-    """Return what the storm is about, and nanoseconds until it was so in each run; -1 where it never was."""
-    if all(o.phase_ends_ns for o in outcomes):
-        ends = [(o.phase_ends_ns[-1], o.storm.foreground_at_ns) for o in outcomes]
-        return "app ready", [end - start if end >= 0 else -1 for end, start in ends]
-    return "all processes gone", [o.last_exit_ns for o in outcomes]

@@ -16,14 +16,12 @@ from swaplib.model.storm import Storm
 from swaplib.sim import state
 from swaplib.sim.world import World
 
-KINDS = (
-    "process",
-    "kworker",
-    "reaper",
-    "foreground",
-    "background",
-    "",
-)  # of task, by its number; none when idle
+KINDS = ("process", "kworker", "reaper", "foreground", "background", "")  # of task, by its number
+ENTRIES = ["entries_sync", "entries_async", "entries_reaped"]
+PROCESS_FIELDS = (  # of the engine's records, as `Outcome.df_processes` names them but in ms
+    *("swap_entries", "present_pages", "run_entries", "node", "killed_ns", "opened_ns"),
+    *("present_freed_ns", "exited_ns", "swap_freed_ns", *ENTRIES),
+)
 NOT_PAID = ["idle", "foreground", "background"]  # CPU time that a policy does not cost
 
 
@@ -44,9 +42,8 @@ class Outcome:
     trace: np.ndarray
 
     def __repr__(self) -> str:
-        """Name what was run, and when it was over."""
-        names = (self.machine.name, self.kernel.name, self.storm.name, self.policy.name)
-        return f"<Outcome of {', '.join(names)}, seed {self.seed}: over after {self.end_ns / 1e6:.1f} ms>"
+        names = f"{self.storm.name}, {self.policy.name}, {self.kernel.name}, {self.machine.name}"
+        return f"<Outcome of {names}, seed {self.seed}: over after {self.end_ns / 1e6:.1f} ms>"
 
     @property
     def end_ns(self) -> int:
@@ -59,30 +56,9 @@ class Outcome:
         return bool(self.world.system[0].is_traced)
 
     @property
-    def spin_ns(self) -> int:
-        """CPU time that went into waiting for locks, of all CPUs."""
-        return int(self.world.cpu.time[:, state.SPIN].sum())
-
-    @property
-    def cpu_ns(self) -> int:
-        """CPU time of all CPUs, idle time included: CPUs x duration."""
-        return int(self.world.cpu.time.sum())
-
-    @property
-    def backlog_entries_peak(self) -> int:
-        """The most entries that were taken from page tables and not yet freed."""
-        return int(self.world.system[0].backlog_peak)
-
-    @property
     def phase_ends_ns(self) -> list[int]:
         """When each phase of the foreground was done, since the first kill; -1 where it was not."""
         return [int(end) for end in self.world.phase.end_ns]
-
-    @property
-    def last_exit_ns(self) -> int:
-        """When the last process was reaped, since the first kill; -1 if one was not, or there was none."""
-        exited = self._processes.exited_ns
-        return int(exited.max()) if len(exited) and exited.min() >= 0 else -1
 
     @property
     def timed_out(self) -> bool:
@@ -94,10 +70,6 @@ class Outcome:
         """Entries that were taken from page tables and stay in slot caches, object pages or the list."""
         return int(self.world.store.entries.sum())
 
-    @property
-    def _processes(self) -> Any:
-        return self.world.process[: int((self.world.task.kind == state.WALKER).sum())]
-
     def summary(self) -> pd.Series:
         """Return the run in one row.
 
@@ -108,20 +80,18 @@ class Outcome:
         """
         system, processes, cpu = self.world.system[0], self.df_processes(), self.df_cpu().sum()
         exit_ms = processes.exited_ms - processes.killed_ms
-        ready = self.phase_ends_ns[-1:] or [-1]
+        ready_ns = (self.phase_ends_ns or [-1])[-1]
         values = {
             "exit_ms_median": exit_ms.median(),
             "exit_ms_last": exit_ms.max(skipna=False),
             "present_freed_ms": processes.present_freed_ms.max(),
             "swap_freed_ms": _ms(system.swap_back_ns),
-            "foreground_ms": (ready[0] - self.storm.foreground_at_ns) / 1e6 if ready[0] >= 0 else np.nan,
+            "foreground_ms": (ready_ns - self.storm.foreground_at_ns) / 1e6 if ready_ns >= 0 else np.nan,
             "spin_ms": cpu["spin"],
             "cpu_ms_total": float(sum(cpu.drop(NOT_PAID))),
-            "backlog_entries_peak": self.backlog_entries_peak,
+            "backlog_entries_peak": int(system.backlog_peak),
             "works": int(system.works),
-            "entries_sync": int(processes.entries_sync.sum()),
-            "entries_async": int(processes.entries_async.sum()),
-            "entries_reaped": int(processes.entries_reaped.sum()),
+            **processes[ENTRIES].sum().to_dict(),
             "stranded": self.stranded,
             "duration_ms": _ms(system.now),
             "stalls": int(system.stalls),
@@ -137,39 +107,16 @@ class Outcome:
         present_freed_ms, exited_ms, swap_freed_ms (last entry freed), entries_sync, entries_async,
         entries_reaped, exit_cpu_ms (its own CPU time).
         """
-        p = self._processes
-        columns = {
-            "process": np.arange(len(p)),
-            "swap_entries": p.swap_entries,
-            "present_pages": p.present_pages,
-            "run_entries": p.run_entries,
-            "node": p.node,
-            "killed_ms": _ms(p.killed_ns),
-            "opened_ms": _ms(p.opened_ns),
-            "present_freed_ms": _ms(p.present_freed_ns),
-            "exited_ms": _ms(p.exited_ns),
-            "swap_freed_ms": _ms(p.swap_freed_ns),
-            "entries_sync": p.entries_sync,
-            "entries_async": p.entries_async,
-            "entries_reaped": p.entries_reaped,
-            "exit_cpu_ms": self.world.task.cpu_ns[: len(p)] / 1e6,
-        }
-        return pd.DataFrame(columns)
-
-    def df_tasks(self) -> pd.DataFrame:
-        """Return one row a task: task, kind (process, kworker, ...), node (its home, -1 is none), cpu_ms."""
-        tasks, p = self.world.task, self._processes
-        node = np.where(tasks.kind == state.WORKER, tasks.node, -1)
-        node[: len(p)] = p.node
-        kind = np.array(KINDS)[tasks.kind]
-        return pd.DataFrame(
-            {"task": np.arange(len(kind)), "kind": kind, "node": node, "cpu_ms": tasks.cpu_ns / 1e6}
-        )
+        count = int((self.world.task.kind == state.WALKER).sum())
+        records, columns = self.world.process[:count], {"process": np.arange(count)}
+        for name in PROCESS_FIELDS:
+            is_time = name.endswith("_ns")
+            columns[name.replace("_ns", "_ms")] = _ms(records[name]) if is_time else records[name]
+        return pd.DataFrame({**columns, "exit_cpu_ms": self.world.task.cpu_ns[:count] / 1e6})
 
     def df_cpu(self) -> pd.DataFrame:
         """Return one row a CPU (index cpu): milliseconds by category, which add up to the run's duration."""
-        frame = pd.DataFrame(self.world.cpu.time / 1e6, columns=list(state.CATEGORIES))
-        return frame.rename_axis("cpu")
+        return pd.DataFrame(self.world.cpu.time / 1e6, columns=list(state.CATEGORIES)).rename_axis("cpu")
 
     def df_locks(self) -> pd.DataFrame:
         """Return one row a kind of lock: lock, instances, acquisitions, contended (acquisitions), wait_ms."""
@@ -186,36 +133,23 @@ class Outcome:
         works being freed), deferred_entries (zram objects), backlog_entries (their sum), free_pages,
         free_slots, exiting, spinning_cpus.
         """
-        rows = self.world.sample[: int(self.world.system[0].samples)]
-        values = rows.view(np.int64).reshape(len(rows), -1)
-        frame = pd.DataFrame(values, columns=list(state.SAMPLE_COLUMNS))
+        frame = pd.DataFrame(self.world.sample[: int(self.world.system[0].samples)])
         frame.insert(0, "time_ms", frame.pop("time_ns") / 1e6)
         waiting = frame[["gathered_entries", "queued_entries", "working_entries", "deferred_entries"]]
         frame.insert(5, "backlog_entries", waiting.sum(axis=1))
         return frame
 
     def df_phases(self) -> pd.DataFrame:
-        """Return one row a foreground phase: phase, cpu_ms, pages, threads, end_ms (since the first kill)."""
-        phases = [(p.cpu_ns, p.pages, p.threads) for p in self.storm.foreground]
-        cpu_ns, pages, threads = np.array(phases, np.int64).reshape(-1, 3).T
-        columns = {
-            "phase": np.arange(len(phases)),
-            "cpu_ms": cpu_ns / 1e6,
-            "pages": pages,
-            "threads": threads,
-        }
-        return pd.DataFrame({**columns, "end_ms": _ms(self.phase_ends_ns)})
+        """Return one row a foreground phase: phase, end_ms (since the first kill)."""
+        return pd.DataFrame({"phase": range(len(self.phase_ends_ns)), "end_ms": _ms(self.phase_ends_ns)})
 
     def df_trace(self) -> pd.DataFrame:
         """Return what every CPU did: cpu, start_ms, end_ms, category, task and kind (-1 and "" if idle)."""
         cpu, start, end, category, task = self.trace.T
-        kind = np.where(task >= 0, self.world.task.kind[task], len(KINDS) - 1)
+        kinds, categories = np.array(KINDS), np.array(state.CATEGORIES)
+        kind = kinds[np.where(task >= 0, self.world.task.kind[task], len(KINDS) - 1)]
         columns = {"cpu": cpu, "start_ms": start / 1e6, "end_ms": end / 1e6}
-        columns |= {
-            "category": np.array(state.CATEGORIES)[category],
-            "task": task,
-            "kind": np.array(KINDS)[kind],
-        }
+        columns |= {"category": categories[category], "task": task, "kind": kind}
         return pd.DataFrame(columns)
 
     def to_perfetto(self, path: str | Path) -> Path:
