@@ -1,7 +1,4 @@
-"""How should swap entries be freed when processes exit? A model, a simulator, evidence and statistics.
-
-The public names below load on first use, so that ``import swaplib`` needs the standard library alone.
-"""
+"""How should swap entries be freed when processes exit? The public names, which load on first use."""
 
 __version__ = "0.1.0"
 
@@ -9,7 +6,7 @@ _NAMES = {
     "catalogue": "HASH_NS kernel kernels machine machines policies policy storm storms",
     "answers": "finding findings",
     "parameters": "check_parameters each",
-    "sweeps": "in_parallel sweep",
+    "sweeps": "exits_at_once in_parallel sweep",
     "explore": "Explorer",
     "model.gather": "Limits RECORDS_RULE capacity gather",
     "model.kernel": "COST_PARTS Lock",
@@ -18,18 +15,17 @@ _NAMES = {
     "evidence.data": "datasets load",
     "evidence.runs": "read_runs",
     "evidence.measurements": "read_measurements",
-    "evidence.probe": "probe",
+    "evidence.probe_core": "probe",
     "evidence.android": "read_lmkd read_macrobenchmark",
     "evidence.oom": "read_oom",
-    "evidence.status": "read_status",
-    "evidence.storm_of": "to_storm",
+    "evidence.storm_of": "read_status to_storm",
     "analysis.contention": "closed_network far_share fit_contention lock_curve lockhammer"
     " lockhammer_curve published_curves walker_demands",
-    "analysis.cells": "CELL METRICS machine_of measured_cells observe policy_of predict storm_of with_splits",
-    "analysis.calibrate": "NOISE PRIOR calibrate",
-    "analysis.machine_file": "generation template write_machine",
-    "analysis.predictions": "MOST_FOLIO_PAGES MUNMAP_TABLES STORM_TABLES predicted_munmap predicted_storms",
+    "analysis.calibrate": "NOISE calibrate generation template write_machine",
+    "analysis.predictions": "CELL METRICS MOST_FOLIO_PAGES MUNMAP_TABLES STORM_TABLES machine_of observe"
+    " measured_cells policy_of predict predicted_munmap predicted_storms storm_of with_splits",
     "analysis.sources": "read_source",
+    "analysis.cautions": "error_rates",
     "analysis.compare": "Comparison compare",
     "analysis.reproduce": "reproduce",
     "analysis.screening": "morris_design morris_effects sobol_design sobol_shares",
@@ -39,19 +35,17 @@ _NAMES = {
     " policy_line set_style",
 }
 _HOME = {name: "swaplib." + module for module, names in _NAMES.items() for name in names.split()}
-
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:
     """Import a public name from its home on first use."""
-    if name in _HOME:
-        import importlib
+    if name not in _HOME:
+        raise AttributeError("module 'swaplib' has no attribute {!r}".format(name))
+    import importlib
 
-        value = getattr(importlib.import_module(_HOME[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError("module 'swaplib' has no attribute {!r}".format(name))
+    globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return globals()[name]
 
 
 def __dir__() -> list:

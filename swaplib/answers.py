@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-MIME = "application/vnd.swaplib.finding+json"
-"""The media type under which a cell's output carries a finding."""
+MIME = "application/vnd.swaplib.finding+json"  # the media type under which a cell's output carries a finding
 
 _QUESTION = re.compile(r"Q([1-9]|1[0-6])|[a-z][a-z0-9-]{0,23}")
 _BOX = """\
@@ -47,52 +46,26 @@ class Finding:
 def finding(question: str, sentence: str, *, values: Mapping[str, Any], verdict: str) -> Finding:
     """State a notebook's answer; the last expression of its cell, whose output carries the values.
 
-    Parameters
-    ----------
-    question : str
-        Q1 to Q16 for a question of the thread, else a short lower-case word ("gather").
-    sentence, verdict : str
-        The answer in one computed sentence, and in a word or a few.
-    values : mapping
-        The numbers behind the sentence: names to numbers, texts or bools, else a TypeError. numpy scalars are
-        converted and floats rounded to 3 significant figures, so that every machine stores the same.
-
-    Raises
-    ------
-    ValueError
-        If the question is no such name, a text is empty or a number is not finite.
+    question: Q1 to Q16 for a question of the thread, else a short lower-case word ("gather").
+    sentence, verdict: the answer in one computed sentence, and in a word or a few.
+    values: the numbers behind it: names to finite numbers, texts or bools. Floats are rounded to 3
+    significant figures, so that every machine stores the same. Others are a ValueError or TypeError.
     """
     if not isinstance(question, str) or not _QUESTION.fullmatch(question):
-        raise ValueError(
-            f"a finding's question is {question!r}; "
-            "expected Q1 to Q16 or a short lower-case word (at most 24 letters)"
-        )
+        expected = "expected Q1 to Q16 or a short lower-case word"
+        raise ValueError(f"a finding's question is {question!r}; {expected}")
     for what, text in (("sentence", sentence), ("verdict", verdict)):
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"finding {question}: its {what} is {text!r}; expected text")
-    plain = {
-        name: _plain(f"finding {question}: value {name!r}", value) for name, value in dict(values).items()
-    }
+    plain = {name: _plain(f"finding {question}: value {name!r}", one) for name, one in dict(values).items()}
     return Finding(question, " ".join(sentence.split()), plain, " ".join(verdict.split()))
 
 
 def findings(folder: str | Path | None = None) -> pd.DataFrame:
-    """Read the answers stored in the outputs of a folder's notebooks.
+    """Read the answers stored in the notebooks of a folder, of the collection without one.
 
-    Parameters
-    ----------
-    folder : str or Path, optional
-        A folder with executed notebooks; the collection's own without it.
-
-    Returns
-    -------
-    DataFrame
-        A row a finding, in the order of the notebooks: question, notebook, sentence, verdict, values (dict).
-
-    Raises
-    ------
-    ValueError
-        If two cells answer the same question or a file is no notebook.
+    A row a finding, in the order of the notebooks: question, notebook, sentence, verdict, values (a dict).
+    ValueError if two cells answer the same question or a file is no notebook.
     """
     import pandas as pd
 
@@ -101,16 +74,15 @@ def findings(folder: str | Path | None = None) -> pd.DataFrame:
     folder = Path(folder or collection_folder())
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; expected one with executed notebooks")
-    rows: dict[str, dict[str, Any]] = {}
+    rows = []
     for path in sorted(folder.glob("*.ipynb")):
-        for found in findings_in(path.read_text(encoding="utf-8"), path.stem):
-            if found.question in rows:
-                both = f"in {rows[found.question]['notebook']} and in {path.stem}"
-                raise ValueError(
-                    f"{found.question} is answered twice: {both}; expected one finding a question"
-                )
-            rows[found.question] = {"notebook": path.stem, **vars(found)}
-    return pd.DataFrame(rows.values(), columns=["question", "notebook", "sentence", "verdict", "values"])
+        found = findings_in(path.read_text(encoding="utf-8"), path.stem)
+        rows += [{"notebook": path.stem, **vars(one)} for one in found]
+    table = pd.DataFrame(rows, columns=["question", "notebook", "sentence", "verdict", "values"])
+    for question, answers in table.groupby("question"):
+        if len(answers) > 1:
+            raise ValueError(f"{question} is answered twice: in {' and in '.join(answers.notebook)}")
+    return table
 
 
 def findings_in(notebook: str, name: str) -> list[Finding]:
@@ -118,22 +90,17 @@ def findings_in(notebook: str, name: str) -> list[Finding]:
     try:
         cells = [cell for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
         bundles = [output.get("data", {}) for cell in cells for output in cell["outputs"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{name} is not a notebook of format 4: {error!r}") from error
-    try:
         return [finding(**bundle[MIME]) for bundle in bundles if MIME in bundle]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: an output of type {MIME} is no finding: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{name} is no notebook of format 4, or a finding in it is none: {error}") from error
 
 
 def _plain(where: str, value: Any) -> str | bool | int | float:
-    """Turn one value into what JSON holds and what is the same on every machine."""
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+    """Turn one value, maybe of numpy, into what JSON holds and what is the same on every machine."""
+    if getattr(value, "ndim", None) == 0:
         value = value.item()
-    if isinstance(value, str | bool):
+    if isinstance(value, str | bool | int):
         return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{where} is a {type(value).__name__}; expected a number, text or bool")
     rounded = float(f"{float(value):.3g}")

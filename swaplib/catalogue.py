@@ -64,10 +64,8 @@ _POLICIES = (  # name, who proposed it where, what it does; then its choices
 
 def machine(name: str, **changes: int) -> Machine:
     """Return a machine of data/machines by name, or of a file that ends in .toml, with numbers changed."""
-    if str(name).endswith(".toml"):
-        found = _read_machine(Path(name))
-    else:
-        found = _machine(_known("machine", name, _names("machines")))
+    is_file = str(name).endswith(".toml")
+    found = _read_machine(Path(name)) if is_file else _machine(_known("machine", name, _names("machines")))
     return found.but(**changes) if changes else found
 
 
@@ -78,10 +76,10 @@ def kernel(name: str, unit: str = "time") -> Kernel:
     counted by an emulator: for the emulated machines only (``lab-1cpu``, ``lab-2cpu-emulated``).
     """
     one_of("unit", unit, ("time", "instructions"))
-    name = _known("kernel", name, _names("kernels"))
-    if unit == "instructions":
+    known = _names("kernels")
+    if unit == "instructions" and name in known:
         one_of("kernel with counted instructions", name, _names("kernels/instructions"))
-    return _kernel(name, unit)
+    return _kernel(_known("kernel", name, known), unit)
 
 
 def policy(name: str, **choices: Any) -> Policy:
@@ -100,50 +98,21 @@ def storm(name: str, machine: Machine | None = None, **choices: Any) -> Storm:
     return _STORMS[_known("storm", name, _STORMS)](machine, **choices)
 
 
-def lab_storm(
-    processes: int = 1,
-    mb: int = 64,
-    swap_permille: int = 1000,
-    foreground: bool = True,
-    hash_ns: int = HASH_NS["native"],
-) -> Storm:
-    """Return the storm of data/measured (its README): processes of `mb` MiB, part of it swapped out.
-
-    The lab's own monitor takes `MONITOR_NS` of each millisecond in real time, and kills are 8 us apart. The
-    foreground hashes for `hash_ns` (CPU work alone: 3.38 ms on the measured 2-CPU machine, 16.8 ms in
-    instructions, 6 ms emulated), then touches 16 MiB.
-    """
-    swap_entries = mb * PAGES_PER_MB * swap_permille // 1000
-    return Storm(
-        "lab",
-        "processes of the measurements in data/measured, with or without their foreground",
-        processes=processes,
-        swap_entries=swap_entries,
-        present_pages=mb * PAGES_PER_MB - swap_entries,
-        gap_ns=8_000,
-        cold=False,
-        swapped_in_front=True,
-        background=(Background(1, MONITOR_NS, MS, realtime=True, monitor=True),),
-        foreground=(Phase(hash_ns), Phase(0, 16 * PAGES_PER_MB)) if foreground else (),
-    )
-
-
 def machines() -> pd.DataFrame:
     """Return the machines: name, cpus, nodes, what, and how many numbers are of which kind."""
     rows = []
     for found in map(_machine, _names("machines")):
-        kinds = found.df().kind.value_counts()
-        numbers = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        numbers = ", ".join(f"{count} {kind}" for kind, count in found.df().kind.value_counts().items())
         rows.append((found.name, found.cpus, found.nodes, found.what, numbers))
     return pd.DataFrame(rows, columns=["name", "cpus", "nodes", "what", "numbers"])
 
 
 def kernels() -> pd.DataFrame:
     """Return the kernels: name, what, features, workers that max_active = 1 allows."""
-    rows = []
-    for found in map(_kernel, _names("kernels")):
-        workers = "one" if found.ordered_single else "one a node"
-        rows.append((found.name, found.what, ", ".join(sorted(found.features)), workers))
+    rows = [
+        (one.name, one.what, ", ".join(sorted(one.features)), "one" if one.ordered_single else "one a node")
+        for one in map(_kernel, _names("kernels"))
+    ]
     return pd.DataFrame(rows, columns=["name", "what", "features", "workers"])
 
 
@@ -162,8 +131,7 @@ def policies() -> pd.DataFrame:
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:
-    names = list(names)
-    if name not in names:
+    if name not in (names := list(names)):
         close = difflib.get_close_matches(str(name), names, 1)
         hint = f"; did you mean '{close[0]}'?" if close else "."
         raise ValueError(f"{what} {name!r} is not known{hint} Known are {', '.join(names)}")
@@ -183,45 +151,30 @@ def _machine(name: str) -> Machine:
 
 def _read_machine(path: Path) -> Machine:
     """Read a file of data/machines or of a user; groups of CPUs are bounded before they are spread out."""
-    where = f"{path} is no machine as swaplib.write_machine writes it: "
-    table = _read(path)
-    name, what, preemption, core = (
-        _entry(where, table, key, str) for key in ("name", "what", "preemption", "core")
-    )
-    cpus = []
-    for group in _entry(where, table, "cpus", list):
-        bounds = {"count": (1, 4096), "capacity": (1, 1024), "node": (0, 1023), "pod": (0, 4095)}
-        count, *cpu = (
-            at_least(where + key, _entry(where, group, key, int), *ends) for key, ends in bounds.items()
-        )
-        cpus += count * [cpu]
-    values, origin = {}, {}
-    for number, entry in _entry(where, table, "number", dict).items():
-        values[number] = _entry(f"{where}{number}: ", entry, "value", int)
-        kind, source = (_entry(f"{where}{number}: ", entry, key, str) for key in ("kind", "source"))
-        one_of(f"{where}kind of {number}", kind, KINDS)
-        origin[number] = kind, source
-    capacity, node, pod = zip(*cpus, strict=True)
+    where, table = f"{path} is no machine as swaplib.write_machine writes it: ", _read(path)
+    try:
+        cpus = []
+        for group in table["cpus"]:
+            count = at_least(f"{where}count", group["count"], 1, 4096)
+            cpus += count * [(group["capacity"], group["node"], group["pod"])]
+        values = {name: entry["value"] for name, entry in table["number"].items()}
+        origin = {name: (entry["kind"], entry["source"]) for name, entry in table["number"].items()}
+        for name, (kind, _) in origin.items():
+            one_of(f"{where}kind of {name}", kind, KINDS)
+        capacity, node, pod = zip(*cpus, strict=True)
+        name, what, preemption, core = (table[key] for key in ("name", "what", "preemption", "core"))
+    except KeyError as error:
+        raise ValueError(f"{where}{error.args[0]} is missing") from None
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{where}{error}; expected [[cpus]] and [number.NAME] tables") from None
     return Machine(name, what, capacity, node, pod, preemption, values, origin, core)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        try:
-            return tomllib.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is no TOML file: {error}") from None
-
-
-def _entry(where: str, table: Any, key: str, kind: type) -> Any:
-    """Return what a table has under a key; refuse a file where it is missing or of another kind."""
-    value = table.get(key) if isinstance(table, dict) else None
-    if value in (None, [], {}) or not isinstance(value, kind):
-        expected = {str: "text", int: "a whole number", list: "[[tables]]", dict: "a table"}[kind]
-        raise ValueError(
-            f"{where}{key} is {'missing' if value is None else repr(value)}; expected {expected}"
-        )
-    return value
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no TOML file: {error}") from None
 
 
 @cache
@@ -231,9 +184,9 @@ def _kernel(name: str, unit: str = "time") -> Kernel:
     table.pop("source", "")
     rows = _read(folder / "costs.toml" if unit == "time" else folder / "instructions" / f"{name}.toml")
     costs = {stage: Cost(**row) for stage, row in rows.items()}
-    table["run"] = _stages(table["run"], costs)
-    table["drain"] = _stages(table.get("drain", []), costs)
-    table["single"] = _stages(table["single"], costs) if "single" in table else table["run"]
+    for program in ("run", "drain", "single"):
+        table[program] = _stages(table.get(program, []), costs)
+    table["single"] = table["single"] or table["run"]
     for part in ("walk", "present", "flush", "zone", "list_push", "allocate", "compress"):
         table[part] = costs[part]
     return Kernel(**table)
@@ -252,24 +205,35 @@ def _stages(rows: list[dict[str, Any]], costs: dict[str, Cost], inside: str = ""
     return tuple(stages)
 
 
-def _camera(
-    machine: Machine | None,
-    background_permille: int = 600,
-    work_permille: int = 1000,
-    touch_permille: int = 1000,
-    **choices: Any,
-) -> Storm:
+# fmt: off
+def lab_storm(processes: int = 1, mb: int = 64, swap_permille: int = 1000, foreground: bool = True,
+              hash_ns: int = HASH_NS["native"], **choices: Any) -> Storm:
+    """Return the storm of data/measured (its README): processes of `mb` MiB, part of it swapped out.
+
+    The lab's own monitor takes `MONITOR_NS` of each millisecond in real time, and kills are 8 us apart. The
+    foreground hashes for `hash_ns` (CPU work alone: 3.38 ms on the measured 2-CPU machine, 16.8 ms in
+    instructions, 6 ms emulated), then touches 16 MiB.
+    """
+    swap_entries = mb * PAGES_PER_MB * swap_permille // 1000
+    return Storm(
+        "lab", "processes of the measurements in data/measured, with or without their foreground",
+        processes=processes,
+        swap_entries=swap_entries, present_pages=mb * PAGES_PER_MB - swap_entries,
+        gap_ns=8_000, cold=False, swapped_in_front=True,
+        background=(Background(1, MONITOR_NS, MS, realtime=True, monitor=True),),
+        foreground=(Phase(hash_ns), Phase(0, 16 * PAGES_PER_MB)) if foreground else (),
+    ).but(**choices)
+
+
+def _camera(machine: Machine | None, background_permille: int = 600, work_permille: int = 1000,
+            touch_permille: int = 1000, **choices: Any) -> Storm:
     phases = ((450 * MS, 30_000), (80 * MS, 25_000))  # CPU work, pages touched
     return Storm(
-        "camera",
-        "lmkd kills background apps while the camera starts (sizes: data/mail; the rest assumed)",
+        "camera", "lmkd kills background apps while the camera starts (sizes: data/mail; the rest assumed)",
         processes=12,
         swap_entries=[50_673, 83_713, 90_720, 91_585, 91_622],
-        present_pages=[17_700, 17_900, 24_800],
-        file_pages=[33_000, 38_000],
-        gap_ns=(0, 8 * MS),
-        sharing=8,
-        size_classes=100,
+        present_pages=[17_700, 17_900, 24_800], file_pages=[33_000, 38_000],
+        gap_ns=(0, 8 * MS), sharing=8, size_classes=100,
         background=background_load(machine or _machine("phone-8gb"), background_permille, 16, 8 * MS),
         foreground=tuple(
             Phase(cpu_ns * work_permille // 1000, pages * touch_permille // 1000, threads=2)
@@ -278,34 +242,23 @@ def _camera(
     ).but(**choices)
 
 
-def _lab(machine: Machine | None, **choices: Any) -> Storm:
-    names = ("mb", "swap_permille", "foreground", "hash_ns")
-    own = {name: choices.pop(name) for name in names if name in choices}
-    return lab_storm(**own).but(**choices)
-
-
 def _munmap(machine: Machine | None, mb: int = 256, **choices: Any) -> Storm:
     return Storm(
-        "munmap",
-        "processes that unmap swapped-out memory at once, as in published tables",
-        swap_entries=mb * PAGES_PER_MB,
-        run_entries=512,
-        layout="sequential",
-        how="munmap",
-        frees_in_order=True,
+        "munmap", "processes that unmap swapped-out memory at once, as in published tables",
+        swap_entries=mb * PAGES_PER_MB, run_entries=512, layout="sequential",
+        how="munmap", frees_in_order=True,
     ).but(**choices)
 
 
 def _server(machine: Machine | None, **choices: Any) -> Storm:
     return Storm(
-        "server",
-        "a container of many processes is killed at once",
-        processes=100,
-        swap_entries=100_000,
-        present_pages=25_000,
-        run_entries=4,
-        size_classes=60,
+        "server", "a container of many processes is killed at once",
+        processes=100, swap_entries=100_000, present_pages=25_000, run_entries=4, size_classes=60,
     ).but(**choices)
+
+
+def _lab(machine: Machine | None, **choices: Any) -> Storm:
+    return lab_storm(**choices)
 
 
 _STORMS: dict[str, Any] = {"camera": _camera, "lab": _lab, "munmap": _munmap, "server": _server}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,7 +21,7 @@ from swaplib.sim.simulate import simulate
 
 STORM, CHOICES = ("processes", "run_entries", "layout"), ("threshold", "max_active", "worker_nice")
 CODE = """machine = swaplib.machine({machine!r})
-storm = swaplib.storm({storm!r}, machine, processes={processes}, run_entries={run_entries}, layout={layout!r})
+storm = swaplib.storm({storm!r}, machine, **{own})
 policies = swaplib.policy({policy_a!r}), swaplib.policy({policy_b!r}, **{changed})
 runs = [swaplib.simulate(machine, swaplib.kernel({kernel!r}), storm, policy, {seed}) for policy in policies]
 swaplib.plot_timeline(*runs)"""
@@ -31,26 +32,23 @@ class Explorer(widgets.VBox):
 
     Policy A is as it is named, policy B has three choices of your own. A storm and policy B bring their own
     values with them. Settings that do not go together are answered by a sentence in place of the timeline.
-
-    Parameters
-    ----------
-    folder
-        Where traces are written.
+    `folder` is where traces are written; `outcomes` are the two runs that are shown.
     """
 
     def __init__(self, folder: str | Path = "traces") -> None:
         self.folder, self.controls = Path(folder), _controls()
-        self.outcomes: list[Any] = []  # those that are shown
+        self.outcomes: list[Any] = []
         self.picture, self.numbers, self.message, self.code = (widgets.HTML() for _ in range(4))
         self.traces = widgets.Button(description="Write traces", icon="download")
         self.reset = widgets.Button(description="Reset", icon="undo")
         column = [*self.controls.values(), self.traces, self.reset]
-        top = widgets.HBox([widgets.VBox(column[:7]), widgets.VBox(column[7:]), self.numbers])
+        top = widgets.HBox([widgets.VBox(column[:9]), widgets.VBox(column[9:]), self.numbers])
         top.layout.flex_flow = "row wrap"
         super().__init__([top, self.message, self.picture, self.code])
-        self._figure = Figure(figsize=(8.6, 8.4))
-        self._lock, self._is_moving = threading.RLock(), False  # JupyterLab calls from several threads
-        self._move({})
+        # JupyterLab calls from several threads: one moves and computes, and only for the last who asked.
+        self._lock, self._is_moving = threading.RLock(), False
+        self._asked: list[object] = []
+        self._move(_brought("camera"))
         start = {name: control.value for name, control in self.controls.items()}
         self.reset.on_click(lambda _: self._move(start))
         self.traces.on_click(lambda _: self._write_traces())
@@ -59,46 +57,56 @@ class Explorer(widgets.VBox):
 
     def _follow(self, change: dict[str, Any]) -> None:
         """Follow a control; a storm and policy B bring their own values with them."""
-        brings: dict[str, Any] = {"storm": catalogue.storm, "policy B": catalogue.policy}
-        build = brings.get(change["owner"].description)
-        self._move(vars(build(change["new"])) if build else {})
+        brings = {"storm": _brought, "policy B": lambda name: vars(catalogue.policy(name))}
+        self._move(brings.get(change["owner"].description, lambda _: {})(change["new"]))
 
     def _move(self, values: dict[str, Any]) -> None:
-        """Move controls, then show what all say: one thread at a time, so that the last setting stays."""
+        """Move controls, then show what all of them say unless somebody has asked since."""
+        ticket = object()
+        self._asked.append(ticket)
         with self._lock:
-            if self._is_moving:
-                return
-            self._is_moving = True
-            for name in values.keys() & self.controls.keys():
-                self.controls[name].value = values[name]
-            self._is_moving = False
-            self._show({name: control.value for name, control in self.controls.items()})
+            if not self._is_moving:
+                self._is_moving = True
+                for name in values.keys() & self.controls.keys():
+                    self.controls[name].value = values[name]
+                self._is_moving = False
+                if self._asked[-1] is ticket:
+                    self._show({name: control.value for name, control in self.controls.items()})
+            self._asked.remove(ticket)
 
     def _show(self, chosen: dict[str, Any]) -> None:
-        own = catalogue.policy(chosen["policy_b"])
-        changed = {name: chosen[name] for name in CHOICES if chosen[name] != getattr(own, name)}
+        self._say("Computing ... (the first time the simulator is compiled, which takes a minute)", "status")
+        policy = catalogue.policy(chosen["policy_b"])
+        changed = {name: chosen[name] for name in CHOICES if chosen[name] != getattr(policy, name)}
         for name in CHOICES:
-            self.controls[name].disabled = not own.hold  # nothing is held back, so that none of them matters
-        machine, kernel = catalogue.machine(chosen["machine"]), catalogue.kernel(chosen["kernel"])
-        storm = catalogue.storm(chosen["storm"], machine, **{name: chosen[name] for name in STORM})
-        policies = catalogue.policy(chosen["policy_a"]), own.but(**changed)
+            self.controls[name].disabled = not policy.hold  # nothing is held back: none of them matters
+        own = {name: chosen[name] for name in STORM}
+        if chosen["gap_ms"] != _brought(chosen["storm"])["gap_ms"]:
+            own["gap_ns"] = (0, round(chosen["gap_ms"] * catalogue.MS))
+        self.controls["load"].disabled = chosen["storm"] != "camera"
+        if chosen["storm"] == "camera":
+            own["background_permille"] = 10 * chosen["load"]
         self.outcomes, self.traces.disabled = [], True
         try:
+            machine, kernel = catalogue.machine(chosen["machine"]), catalogue.kernel(chosen["kernel"])
+            storm = catalogue.storm(chosen["storm"], machine, **own)
+            policies = catalogue.policy(chosen["policy_a"]), policy.but(**changed)
             outcomes = [simulate(machine, kernel, storm, policy, chosen["seed"]) for policy in policies]
         except ValueError as error:
             self.picture.value = self.numbers.value = self.code.value = ""
             self._say(f"{error}.", "alert")
             return
-        self.outcomes, self.traces.disabled, self.message.value = outcomes, False, ""
         svg = io.BytesIO()
-        plot_timeline(*outcomes, figure=self._figure).savefig(svg, format="svg", metadata={"Date": None})
+        figure = plot_timeline(*outcomes, figure=Figure(figsize=(8.6, 8.4)))
+        figure.savefig(svg, format="svg", metadata={"Date": None})
         source = "data:image/svg+xml;base64," + base64.b64encode(svg.getvalue()).decode()
         self.picture.value = f'<img src="{source}" alt="{escape(finding(outcomes))}">'
         before, after = (outcome.summary().astype(float) for outcome in outcomes)
         table = pd.DataFrame({"A": before, "B": after, "B − A": after - before})
         self.numbers.value = table.to_html(float_format="{:,.1f}".format, na_rep="–", border=0)
-        code = escape(CODE.format(changed=changed, **chosen))
+        code = escape(CODE.format(own=own, changed=changed, **chosen))
         self.code.value = f"<details><summary>The same in Python</summary><pre>{code}</pre></details>"
+        self.outcomes, self.traces.disabled, self.message.value = outcomes, False, ""
 
     def _write_traces(self) -> None:
         with self._lock:
@@ -107,12 +115,19 @@ class Explorer(widgets.VBox):
                 for o in self.outcomes:
                     name = f"{o.storm.name} {o.machine.name} {o.kernel.name} {o.policy.name}.json"
                     o.to_perfetto(self.folder / name.replace(" ", "-"))
-                self._say(f"Written to {self.folder.as_posix()}: open them at ui.perfetto.dev.", "status")
+                written = f"Written to {self.folder.as_posix()}: open them at ui.perfetto.dev."
+                self._say(written if self.outcomes else "No run is shown.", "status")
             except OSError as error:
                 self._say(f"No trace was written: {error}", "alert")
 
     def _say(self, words: str, role: str) -> None:
         self.message.value = f'<p role="{role}" style="font-weight: bold">{escape(words)}</p>'
+
+
+def _brought(name: str) -> dict[str, Any]:
+    """Return the values that a storm brings with it, the longest gap in milliseconds."""
+    storm = catalogue.storm(name)
+    return {**vars(storm), "gap_ms": np.max(storm.gap_ns) / catalogue.MS, "load": 60}
 
 
 def _controls() -> dict[str, Any]:
@@ -126,6 +141,8 @@ def _controls() -> dict[str, Any]:
         "processes": widgets.IntSlider(12, 1, 100, description="processes"),
         "run_entries": widgets.SelectionSlider(options=[2**i for i in range(10)], description="run length"),
         "layout": widgets.Dropdown(options=["random", "even-odd", "sequential"], description="slot order"),
+        "gap_ms": widgets.FloatSlider(8, min=0, max=50, step=0.5, description="gaps to (ms)"),
+        "load": widgets.IntSlider(60, 0, 100, description="load (%)"),
         "seed": widgets.IntSlider(0, 0, 99, description="seed"),
         "policy_a": widgets.Dropdown(options=policies, value="sync", description="policy A"),
         "policy_b": widgets.Dropdown(options=policies, value="async-v3", description="policy B"),

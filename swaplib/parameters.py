@@ -1,4 +1,4 @@
-"""Check a notebook's parameters before anything runs."""
+"""A notebook's parameters, refused before anything runs unless they are what it expects."""
 
 from __future__ import annotations
 
@@ -20,33 +20,18 @@ def each(spec: Any) -> Each:
 
 
 def check_parameters(namespace: Mapping[str, Any], **specs: Any) -> None:
-    """Refuse a notebook's parameters unless every one is what the notebook expects.
+    """Refuse a notebook's parameters by a ValueError with a line for each that is not what it must be.
 
-    Parameters
-    ----------
-    namespace : mapping
-        The notebook's ``globals()``.
-    **specs
-        What each parameter must be, by its name: one of a list's items; a whole number in a range; a finite
-        number within a tuple ``(low, high)``, ends included, None leaving an end open; of the type ``str``,
-        ``bool``, ``int`` or ``float`` (a whole number is a float too); or `each` of these.
-
-    Raises
-    ------
-    ValueError
-        One message with a line for every parameter that is wrong.
-    NameError
-        If a specification names a parameter that the notebook does not define.
-    TypeError
-        If a specification is none of the above.
+    namespace: the notebook's ``globals()``.
+    specs: what each parameter must be, by name: one of a list's items; a whole number in a range; a finite
+    number within a tuple ``(low, high)``, ends included, None leaving an end open; of the type ``str``,
+    ``bool``, ``int`` or ``float`` (a whole number is a float too); or `each` of these. Another specification
+    is a TypeError, one for a parameter that the notebook lacks a NameError.
     """
     problems = []
     for name, spec in specs.items():
         if name not in namespace:
-            raise NameError(
-                f"check_parameters has a specification for {name!r}, which the notebook lacks; "
-                "define it in the cell tagged 'parameters'"
-            )
+            raise NameError(f"check_parameters has a specification for {name!r}, which the notebook lacks")
         values = {"": namespace[name]}
         if isinstance(spec, Each) and isinstance(namespace[name], list) and namespace[name]:
             values = {f", item {place}": item for place, item in enumerate(namespace[name], 1)}
@@ -61,34 +46,25 @@ def check_parameters(namespace: Mapping[str, Any], **specs: Any) -> None:
 
 def _judge(value: Any, spec: Any) -> tuple[bool, str]:
     """Tell whether a value satisfies a specification, and in words what that expects; refuse what is none."""
-    is_whole = _is_number(value) and isinstance(value, int)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_whole = is_number and isinstance(value, int)
     if isinstance(spec, Each):
         return False, f"a list of one or more items, each {_judge(None, spec.spec)[1]}"
     if isinstance(spec, list) and spec:
-        fits = any(
-            item == value and type(item) in (type(value), float if is_whole else None) for item in spec
-        )
+        fits = any(one == value and type(one) in (type(value), float if is_whole else None) for one in spec)
         hint = " (it was read as a number: quote it; for papermill take -r instead of -p)"
         return fits, f"one of {', '.join(map(repr, spec))}{hint if str(value) in spec else ''}"
     if isinstance(spec, range) and spec:
-        step = "" if abs(spec.step) == 1 else f" in steps of {abs(spec.step)}"
+        step = "" if spec.step == 1 else f" in steps of {spec.step}"
         return is_whole and value in spec, f"a whole number from {spec[0]} to {spec[-1]}{step}"
-    if type(spec) is tuple and len(spec) == 2 and all(end is None or _is_number(end) for end in spec):
-        low, high = spec
-        fits = _is_number(value) and (low is None or value >= low) and (high is None or value <= high)
-        if low is None:
-            return fits, "a finite number" if high is None else f"a number of at most {high!r}"
-        return fits, f"a number of at least {low!r}" if high is None else f"a number from {low!r} to {high!r}"
-    if spec in (str, bool):
-        return isinstance(value, spec), "text" if spec is str else "True or False"
-    if spec in (int, float):
-        return (is_whole, "a whole number") if spec is int else (_is_number(value), "a number")
+    if type(spec) is tuple and len(spec) == 2 and all(isinstance(end, int | float | None) for end in spec):
+        low, high = (math.inf * sign if end is None else end for sign, end in zip((-1, 1), spec, strict=True))
+        return is_number and low <= value <= high, f"a number from {low} to {high}"
+    named = {str: "text", bool: "True or False", int: "a whole number", float: "a number"}
+    if isinstance(spec, type) and spec in named:
+        fits = {int: is_whole, float: is_number}.get(spec, isinstance(value, spec))
+        return fits, named[spec]
     raise TypeError(
         f"{spec!r} is not a specification; expected a list, a range, a tuple (low, high), "
         "one of str, bool, int, float, or swaplib.each(...)"
     )
-
-
-def _is_number(value: Any) -> bool:
-    """Tell whether a value is a finite number; True is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import product
@@ -25,11 +25,10 @@ from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy
 from swaplib.model.storm import Storm
 from swaplib.sim.prepare import check_together
-from swaplib.sim.simulate import GRAIN, simulate
+from swaplib.sim.simulate import simulate
 
 KINDS = {"machine": Machine, "kernel": Kernel, "storm": Storm, "policy": Policy}
 Named = dict[str, Any]  # models by kind, or values by column
-Run = tuple[Named, int, int, int]  # models, seed, experiment, grain
 Where = Executor | str | None  # who runs
 
 
@@ -42,8 +41,6 @@ def sweep(
     settings: Sequence[Mapping[str, Any]] = ({},),
     replications: int = 20,
     seed: int = 0,
-    experiment: int = 0,
-    grain: int = GRAIN,
     executor: Where = None,
     checkpoint: str | Path | None = None,
     progress: bool | None = None,
@@ -51,7 +48,8 @@ def sweep(
     """Simulate every combination of machines, kernels, storms and policies, each with several draws.
 
     Replication r draws with seed + r, whatever the setting: policies face the same storms (common random
-    numbers), and ``swaplib.simulate(..., seed=seed + r, experiment=experiment)`` shows any row again.
+    numbers), and ``swaplib.simulate(..., seed=seed + r)`` shows any row again. What cannot run is a
+    ValueError before the first run.
 
     Parameters
     ----------
@@ -59,42 +57,34 @@ def sweep(
         A name of the catalogue, a model, or a list of these. A storm's name is looked up for each machine.
     settings
         Dicts: the four above replace the arguments of that name, every other key is a label (text or number).
-    replications, seed, experiment, grain
-        Draws of each storm, the first of them, which series of storms, and how fine `swaplib.simulate` is.
-    executor
-        Who does the runs, see `in_parallel`; None does one after another.
+    replications, seed
+        Draws of each storm, and the first of them.
+    executor, progress
+        As in `in_parallel`.
     checkpoint
-        A file that keeps finished runs: a sweep that was interrupted, or shares runs with another, goes on
-        from there. A run of another engine or of changed models is made anew.
-    progress
-        Whether to show a bar; None shows it on a terminal.
+        A file that keeps finished runs: an interrupted sweep goes on from there. A run of another engine or
+        of changed models is made anew.
 
     Returns
     -------
     pandas.DataFrame
         One row a run, by setting, then replication, on any executor: machine, kernel, storm and policy by
         name, numbers in which models of one name differ, labels, replication, values of `Outcome.summary`.
-
-    Raises
-    ------
-    ValueError
-        Before the first run: an unknown name, models that do not fit together, two settings with the same
-        columns, a label that is taken, a file that is no checkpoint.
     """
-    at_least("replications", replications, 1)
-    at_least("seed", seed, 0)
-    at_least("experiment", experiment, 0)
-    at_least("grain", grain, 1, GRAIN)
-    arguments = {"machine": machine, "kernel": kernel, "storm": storm, "policy": policy}
-    arms = [arm for number, row in enumerate(settings) for arm in _arms(number, {**arguments, **row})]
+    draws = range(at_least("seed", seed, 0), seed + at_least("replications", replications, 1))
+    models = {"machine": machine, "kernel": kernel, "storm": storm, "policy": policy}
+    arms = [arm for number, row in enumerate(settings) for arm in _arms(number, {**models, **row})]
     if not arms:
         raise ValueError(f"settings is {settings!r}; expected a list of at least one dict")
     columns = _columns(arms)
-    draws = range(seed, seed + replications)
-    _refuse_what_cannot_run([models for models, _ in arms], draws, experiment)
-    if taken := _columns_of_outcome(arms[0][0]) & set(columns[0]):
+    runs = [(arm, draw) for arm, _ in arms for draw in draws]
+    for arm, draw in runs:
+        check_together(arm["machine"], arm["kernel"], arm["policy"])
+        arm["storm"].draw(arm["machine"], draw)
+    # An empty run compiles the engine before threads want it, and has all columns.
+    empty = {**arms[0][0], "storm": Storm("empty", processes=0), "policy": Policy("none")}
+    if taken := {"replication", *_summary((empty, 0))} & set(columns[0]):
         raise ValueError(f"label '{min(taken)}' is a column of the outcome; call it something else")
-    runs = [(models, draw, experiment, grain) for models, _ in arms for draw in draws]
     if checkpoint:
         summaries = _kept(Path(checkpoint), runs, executor, progress)
     else:
@@ -113,37 +103,31 @@ def in_parallel(
 ) -> list[Any]:
     """Return what a function returns for each input, in the order of the inputs.
 
-    Parameters
-    ----------
-    executor
-        None (one after another), ``"threads"`` (simulations in them use all CPUs), the address of a dask
-        scheduler (``"tcp://host:8786"``), or any `concurrent.futures.Executor`.
-    progress
-        Whether to show a bar; None shows it on a terminal.
+    executor: None (one after another), ``"threads"`` (simulations in them use all CPUs), the address of a
+    dask scheduler (``"tcp://host:8786"``), or any `concurrent.futures.Executor`.
+    progress: whether to show a bar; None shows it on a terminal.
     """
-    results = dict(_as_they_end(function, inputs, executor, progress))
-    return [results[number] for number in range(len(results))]
+    return list(_one_by_one(function, list(inputs), executor, progress))
 
 
 def _arms(number: int, given: Mapping[str, Any]) -> Iterator[tuple[Named, Named]]:
     """Yield the models and the labels of every combination that one dict of settings asks for."""
     where = f"settings[{number}]: "
     labels = {name: value for name, value in given.items() if name not in KINDS}
-    for name, value in labels.items():
-        if value is not None and not np.isscalar(value):
-            raise ValueError(f"{where}label '{name}' is {value!r}; expected text or a number")
-    for machine in _models(where, "machine", given["machine"]):
-        kernels, storms, policies = (_models(where, kind, given[kind], machine) for kind in list(KINDS)[1:])
+    if wrong := [name for name, value in labels.items() if not (value is None or np.isscalar(value))]:
+        raise ValueError(f"{where}label '{wrong[0]}' is {labels[wrong[0]]!r}; expected text or a number")
+    for machine in _models(where, "machine", given):
+        kernels, storms, policies = (_models(where, kind, given, machine) for kind in list(KINDS)[1:])
         for models in product([machine], kernels, storms, policies):
             yield dict(zip(KINDS, models, strict=True)), labels
 
 
-def _models(where: str, kind: str, value: Any, machine: Any = None) -> list[Any]:
+def _models(where: str, kind: str, given: Mapping[str, Any], *machine: Machine) -> list[Any]:
     """Return the models that one argument asks for, by name or as they are."""
-    found = []
+    value, found = given.get(kind), []
     for one in value if isinstance(value, (list, tuple)) and value else [value]:
         if isinstance(one, str):
-            one = catalogue.storm(one, machine) if kind == "storm" else getattr(catalogue, kind)(one)
+            one = catalogue.storm(one, *machine) if kind == "storm" else getattr(catalogue, kind)(one)
         if not isinstance(one, KINDS[kind]):
             expected = f"a name, a {kind.title()}, or a list of these"
             raise ValueError(f"{where}{kind} is {one!r}; expected {expected}")
@@ -153,62 +137,34 @@ def _models(where: str, kind: str, value: Any, machine: Any = None) -> list[Any]
 
 def _columns(arms: Sequence[tuple[Named, Named]]) -> list[Named]:
     """Return for each arm what tells its rows from those of others; refuse two arms that nothing does."""
-    varying = [(kind, name) for kind in KINDS for name in _varying([models[kind] for models, _ in arms])]
-    found: dict[tuple[Any, ...], Named] = {}
-    for models, labels in arms:
-        if missing := set(labels) ^ set(arms[0][1]):
-            raise ValueError(
-                f"label '{min(missing)}' is missing from some settings; give it to all or to none"
-            )
-        columns = {kind: models[kind].name for kind in KINDS}
-        columns |= {name: _numbers(models[kind])[name] for kind, name in varying}
-        columns |= labels
-        key = tuple(columns.values())
-        if key in found:
-            raise ValueError(f"two settings have the same columns ({columns}); give each a label of its own")
-        found[key] = columns
-    return list(found.values())
-
-
-def _varying(models: Sequence[Any]) -> list[str]:
-    """Return the numbers in which models of one name differ, in the order of their fields."""
-    values: dict[tuple[str, str], set[Any]] = {}
-    for model in {id(model): model for model in models}.values():
-        for name, value in _numbers(model).items():
-            values.setdefault((name, model.name), set()).add(value)
-    return [name for (name, _), distinct in values.items() if len(distinct) > 1]
+    if missing := {name for _, labels in arms for name in set(labels) ^ set(arms[0][1])}:
+        raise ValueError(f"label '{min(missing)}' is missing from some settings; give it to all or to none")
+    names = [{kind: models[kind].name for kind in KINDS} for models, _ in arms]
+    numbers: list[Named] = [{} for _ in arms]
+    for kind in KINDS:
+        table = pd.DataFrame([_numbers(models[kind]) for models, _ in arms], dtype=object)
+        varying = table.groupby([row[kind] for row in names]).nunique(dropna=False).gt(1).any()
+        for name in table.columns[varying]:
+            for own, value in zip(numbers, table[name], strict=True):
+                own[name] = value
+    columns = [{**name, **own, **labels} for name, own, (_, labels) in zip(names, numbers, arms, strict=True)]
+    if len({tuple(row.values()) for row in columns}) < len(columns):
+        raise ValueError("two settings have the same columns; give each a label of its own")
+    return columns
 
 
 def _numbers(model: Any) -> Named:
     """Return what a model consists of, a machine's numbers included; None for what is no single value."""
     values = {**vars(model), **vars(model).get("numbers", {})}
     texts = ("name", "origin", "what")
-    return {
-        name: value if np.isscalar(value) else None for name, value in values.items() if name not in texts
-    }
+    return {name: v if np.isscalar(v) else None for name, v in values.items() if name not in texts}
 
 
-def _refuse_what_cannot_run(arms: Sequence[Named], draws: Iterable[int], experiment: int) -> None:
-    """Check that models fit together, and draw every storm."""
-    storms = {}
-    for models in arms:
-        check_together(models["machine"], models["kernel"], models["policy"])
-        storms[id(models["machine"]), id(models["storm"])] = models["machine"], models["storm"]
-    for (machine, storm), seed in product(storms.values(), draws):
-        storm.draw(machine, seed, experiment)
-
-
-def _columns_of_outcome(models: Named) -> set[str]:
-    """Return what columns a run gives; an empty run also compiles the engine before threads want it."""
-    empty = {**models, "storm": Storm("empty", processes=0), "policy": Policy("none")}
-    return {"replication", *_summary((empty, 0, 0, GRAIN))}
-
-
-def _summary(run: Run) -> Named:
+def _summary(run: tuple[Named, int]) -> Named:
     """Simulate one run and return its summary; an error says which run it was."""
-    models, seed, experiment, grain = run
+    models, seed = run
     try:
-        outcome = simulate(**models, seed=seed, experiment=experiment, grain=grain, trace=False)
+        outcome = simulate(**models, seed=seed, trace=False)
     except Exception as error:
         names = ", ".join(f"{kind} '{model.name}'" for kind, model in models.items())
         error.add_note(f"in the sweep's run with {names}, seed {seed}")
@@ -216,7 +172,7 @@ def _summary(run: Run) -> Named:
     return {str(name): value for name, value in outcome.summary().items()}
 
 
-def _kept(path: Path, runs: Sequence[Run], executor: Where, progress: bool | None) -> list[Named]:
+def _kept(path: Path, runs: Sequence[Any], executor: Where, progress: bool | None) -> list[Named]:
     """Return the summaries of the runs: those that a checkpoint holds, and others, which are added to it.
 
     A run is known by all that decides its result: the engine, the models, the draw. A damaged line is as if
@@ -227,39 +183,28 @@ def _kept(path: Path, runs: Sequence[Run], executor: Where, progress: bool | Non
         file.seek(0)
         first, *lines = file.read().split(b"\n")
         if first:
-            raise ValueError(
-                f"checkpoint {path} holds something else than finished runs; it was left as it is"
-            )
+            raise ValueError(f"checkpoint {path} holds something else than finished runs; left as it is")
         summaries = {}
         for line in lines:
             with suppress(ValueError, TypeError, KeyError):
                 entry = json.loads(line)
                 summaries[entry["run"]] = dict(entry["summary"])
         missing = {key: run for key, run in zip(keys, runs, strict=True) if key not in summaries}
-        names = list(missing)
-        for number, summary in _as_they_end(_summary, missing.values(), executor, progress):
-            summaries[names[number]] = summary
-            entry = {"run": names[number], "summary": summary}
+        found = _one_by_one(_summary, list(missing.values()), executor, progress)
+        for key, summary in zip(missing, found, strict=True):
+            summaries[key] = summary
+            entry = {"run": key, "summary": summary}
             file.write(b"\n" + json.dumps(entry, default=lambda value: value.item()).encode())
     return [summaries[key] for key in keys]
 
 
-def _as_they_end(
-    function: Callable[[Any], Any],
-    inputs: Iterable[Any],
-    executor: Where,
-    progress: bool | None,
-) -> Iterator[tuple[int, Any]]:
-    """Yield the number of each input and what the function returns for it, in the order in which they end."""
+def _one_by_one(
+    function: Callable[[Any], Any], inputs: Sequence[Any], executor: Where, progress: bool | None
+) -> Iterator[Any]:
+    """Yield what the function returns for each input, in their order, as soon as it is there."""
     hidden = None if progress is None else not progress  # None: tqdm looks whether there is a terminal
     with _pool(executor) as pool:
-        futures = {pool.submit(function, one): number for number, one in enumerate(inputs)}
-        try:
-            for future in tqdm(as_completed(futures), total=len(futures), disable=hidden):
-                yield futures[future], future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+        yield from tqdm(pool.map(function, inputs), total=len(inputs), disable=hidden)
 
 
 @contextmanager
@@ -278,3 +223,47 @@ def _pool(executor: Where) -> Iterator[Executor]:
     else:
         expected = "None, 'threads', a concurrent.futures.Executor, or the address of a dask scheduler"
         raise ValueError(f"executor is {executor!r}; expected {expected} (pip install -e .[cluster])")
+
+
+def exits_at_once(
+    arms: Mapping[str, Policy],
+    kernels: Sequence[str],
+    machines: Sequence[Machine],
+    exits: Sequence[int],
+    size_classes: Sequence[int],
+    *,
+    seed: int = 0,
+    **shape: Any,
+) -> pd.DataFrame:
+    """Simulate processes that all exit at once, and return the time until all swap is free again.
+
+    Parameters
+    ----------
+    arms
+        Policies by the name under which they are shown.
+    kernels, machines, exits, size_classes
+        Every combination is one run: names of kernels, machines, processes, zsmalloc size classes in use.
+    seed
+        Of the storm.
+    **shape
+        Further choices of the storm ``server``, such as swap_entries and run_entries.
+
+    Returns
+    -------
+    DataFrame
+        A row a run: kernel, classes, nodes, exits, arm, swap_freed_ms.
+    """
+    rows = []
+    for machine, processes, classes in product(machines, exits, size_classes):
+        choices: dict[str, Any] = {
+            "processes": processes,
+            "size_classes": classes,
+            "present_pages": 0,
+            **shape,
+        }
+        labels = {"nodes": machine.nodes, "exits": processes, "classes": classes}
+        where = {**labels, "machine": machine, "storm": catalogue.storm("server", **choices)}
+        rows += [{**where, "arm": arm, "policy": policy} for arm, policy in arms.items()]
+    how: dict[str, Any] = {"replications": 1, "seed": seed, "executor": "threads", "progress": False}
+    frame = sweep(settings=rows, kernel=list(kernels), **how)
+    return frame[["kernel", "classes", "nodes", "exits", "arm", "swap_freed_ms"]]
