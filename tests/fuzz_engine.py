@@ -15,10 +15,9 @@ from hypothesis import HealthCheck, given, settings
 sys.path.insert(0, str(Path(__file__).parent))
 
 from strategies import runs
-from test_engine_properties import stranded_portions
+from test_engine_properties import PROPERTIES
 
 import swaplib
-from swaplib.sim import loop
 from swaplib.sim import simulate as engine
 
 
@@ -33,7 +32,7 @@ class Checked(np.recarray):
 
 def check_indices_and_locks():
     """Let the engine run on checked arrays, and look at the locks of whoever goes on with a call."""
-    run_events, step_program = loop.run_events, loop.step_program
+    run_events, step_program = engine.run_events, engine.step_program
 
     def run_checked(world):
         arrays = {field.name: getattr(world, field.name).view(Checked) for field in fields(world)}
@@ -44,40 +43,26 @@ def check_indices_and_locks():
             assert lock < 0 or w.lock[lock].owner == task, f"task {task} goes on without lock {lock}"
         return step_program(w, task)
 
-    engine.run_events, loop.step_program = run_checked, step_checked
-
-
-def check(outcome):
-    """Every entry is freed once or stranded, every nanosecond of every CPU is charged and traced once."""
-    world = outcome.world
-    processes = outcome.df_processes()
-    freed = processes.entries_sync + processes.entries_async + processes.entries_reaped
-    assert (freed <= processes.swap_entries).all()
-    if not outcome.timed_out:
-        stranded = np.zeros(len(processes), np.int64)
-        for process, entries in stranded_portions(outcome):
-            stranded[process] += entries
-        assert (freed + stranded == processes.swap_entries).all()
-        assert (processes.exited_ms >= processes.killed_ms).all()
-    assert (world.cpu.time.sum(axis=1) == world.system[0].now).all()
-    traced = np.zeros_like(world.cpu.time)
-    cpu, start, end, category, _ = outcome.trace.T
-    np.add.at(traced, (cpu, category), end - start)
-    assert (traced == world.cpu.time).all()
+    engine.run_events, engine.step_program = run_checked, step_checked
 
 
 def main(mode, count):
     """Check so many random runs, with up to some hundred CPUs where compiled code makes them quick."""
     if mode == "plain":
         check_indices_and_locks()
-    healthy = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
     @settings(
-        max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=healthy
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(runs(600 if mode == "compiled" else 6))
     def random_runs(run):
-        check(swaplib.simulate(**run))
+        outcome = swaplib.simulate(**run)
+        for holds in PROPERTIES:
+            holds(run, outcome)
 
     random_runs()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from swaplib.model import gather_steps as step
+from swaplib.model import gather as step
 from swaplib.model.gather import Limits, ordinals
 
 CONSTANTS = {
@@ -23,21 +23,10 @@ def replay(case: Mapping[str, Any]) -> dict[str, Any]:
     No work is drained before the last operation, so the pages held before the drain are also the peak. A
     gather that is opened again before it was finished, or never finished, is leaked with its pages.
 
-    Parameters
-    ----------
-    case : mapping
-        With "ops": ``[inc, d]``, ``[gather, p, dying, mm_swapents]``, ``[rm, p, first_entry, nr, count,
-        stride]`` and ``[fin, p]``. Optionally "cache_alloc_fail" and "page_alloc_fail" (ordinals of failing
-        calls, from 1; -1 for always), "nr_min" (the threshold; 2) and the file's constants where they differ
-        from the patch's on 4 KiB
-        pages: "page_size" in bytes, "swap_cluster_max", "local_slots", "page_slots", "max_pages_per_work".
-
-    Returns
-    -------
-    dict
-        works, sync, init_state, final_nr_exiting, cache_allocs, page_allocs, peak_pages,
-        pages_held_before_drain, drained_entries, drain_matches, leaked_gathers, leaked_pages, vm_bug. Lists
-        of runs are coded as ``[first_entry, nr, count, stride]``, greedily, with stride 0 for a single one.
+    A case has "ops": ``[inc, d]``, ``[gather, p, dying, mm_swapents]``, ``[rm, p, first_entry, nr, count,
+    stride]`` and ``[fin, p]``; perhaps "cache_alloc_fail" and "page_alloc_fail" (ordinals of failing calls
+    from 1; -1 for always), "page_size" in bytes, and constants that differ from the patch's. Lists of runs
+    are coded as ``[first_entry, nr, count, stride]``, greedily, with stride 0 for a single one.
     """
     changed = {field: case[constant] for constant, field in CONSTANTS.items() if constant in case}
     bounds = Limits.for_page(case.get("page_size", 4096), **changed).record()
@@ -54,10 +43,8 @@ def replay(case: Mapping[str, Any]) -> dict[str, Any]:
         process = processes.setdefault(arguments[0], Process(arguments[0]))
         if name == "gather":
             dying, swap_entries = arguments[1:]
-            process.opened = step.open_gather(
-                process.gather, shared, bounds, gather_fail, bool(dying), swap_entries
-            )
-            process.held = []
+            opening = (process.gather, shared, bounds, gather_fail, bool(dying), swap_entries)
+            process.opened, process.held = step.open_gather(*opening), []
         elif name == "fin":
             if step.finish(process.gather, shared):
                 works.append(process.queued(index, at_finish=True))
@@ -67,23 +54,22 @@ def replay(case: Mapping[str, Any]) -> dict[str, Any]:
                 taken, outcome = step.add(process.gather, shared, bounds, gather_fail, page_fail, nr, count)
                 taken = int(taken)  # numpy's, where the step runs as plain Python
                 process.calls += taken
-                append_runs(
-                    process.freed if outcome == step.FREED else process.held, first, nr, taken, stride
-                )
+                runs = process.freed if outcome == step.FREED else process.held
+                append_runs(runs, first, nr, taken, stride)
                 if outcome == step.QUEUED:
                     works.append(process.queued(index, at_finish=False))
                 first, count = first + taken * stride, count - taken
 
     pages_held = int(shared.pages_alive)
     for work in works:
-        step.drained(shared, work["pages"])
+        shared.gathers_alive -= 1
+        shared.pages_alive -= work["pages"]
     drained = [sum(nr * count for _, nr, count, _ in work["list"]) for work in works]
     in_order = [processes[number] for number in sorted(processes)]
-    opened = {str(p.number): step.STATES[p.opened] for p in in_order if p.opened is not None}
     return {
         "works": works,
         "sync": {str(p.number): p.freed for p in in_order if p.freed},
-        "init_state": opened,
+        "init_state": {str(p.number): step.STATES[p.opened] for p in in_order if p.opened is not None},
         "final_nr_exiting": int(shared.exiting),
         "cache_allocs": int(shared.gather_calls),
         "page_allocs": int(shared.page_calls),
@@ -98,12 +84,7 @@ def replay(case: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def append_runs(coded: list[list[int]], first: int, nr: int, count: int, stride: int) -> None:
-    """Append `count` runs of `nr` entries, `stride` apart, to a run-length coded list, as coding one by one
-    would.
-
-    A coded item ``[first, nr, count, stride]`` takes a further run of the same length if that lies one stride
-    on; its second run sets the stride.
-    """
+    """Append `count` runs of `nr` entries, `stride` apart, to a coded list, as coding one by one would."""
     while count > 0:
         if coded and coded[-1][1] == nr:
             last = coded[-1]

@@ -16,48 +16,38 @@ from swaplib.model.kernel import Cost, Kernel, Lock, Stage
 from swaplib.model.machine import Machine
 from swaplib.model.storm import Background, Phase, Storm
 
-NUMBERS = {
-    "cpu_cost_permille": 1000,
-    "memory_cost_permille": 1000,
-    "core_entry_permille": 1000,
-    "remote_memory_permille": 1500,
-    "transfer_local_ns": 60,
-    "transfer_remote_ns": 150,
-    "waiter_ns": 4,
-    "slice_ns": 500_000,
-    "tick_ns": 0,
-    "switch_ns": 1500,
-    "wake_ns": 5000,
-    "prelude_ns": 50_000,
-    "postlude_ns": 30_000,
-    "warm_entries": 0,
-    "gather_record_ps": 15_000,
-    "gather_page_ns": 300,
-    "queue_work_ns": 500,
-    "work_ns": 300,
-    "sort_ps": 2500,
-    "fault_ns": 800,
-    "memory_pages": 100_000,
-    "free_pages": 2600,
-    "watermark_pages": 2500,
-    "zram_ratio_permille": 2500,
-    "swap_slots": 60_000,
-}
+SCALES = {"cpu_cost_permille": 1000, "memory_cost_permille": 1000, "core_entry_permille": 1000}
+LOCKS = {"handover_local_ps": 120_000, "handover_remote_ps": 370_000, "growth_permille": 100}
+LINES = {"line_local_ps": 30_000, "line_remote_ps": 58_000, "remote_memory_permille": 1500}
+TIMES = {"slice_ns": 500_000, "tick_ns": 0, "switch_ns": 1500, "wake_ns": 5000, "fault_ns": 800}
+EXIT = {"prelude_ns": 50_000, "postlude_ns": 30_000, "sort_ps": 2500, "work_ns": 300}
+GATHER = {"gather_record_ps": 15_000, "gather_page_ns": 300, "queue_work_ns": 500, "warm_entries": 0}
+MEMORY = {"memory_pages": 100_000, "free_pages": 2600, "watermark_pages": 2500}
+SWAP = {"zram_ratio_permille": 2500, "swap_slots": 60_000}
+NUMBERS = {**SCALES, **LOCKS, **LINES, **TIMES, **EXIT, **GATHER, **MEMORY, **SWAP}
 MACHINE = Machine("golden", "", (1024, 1024, 400, 400), (0, 0, 1, 1), (0, 0, 1, 1), "full", NUMBERS)
 
 OBJECTS = Stage(
     "object",
     Cost(entry_cpu_ps=70_000, entry_memory_ps=90_000, run_memory_ps=40_000),
     zram=True,
-    children=(Stage("class", Cost(entry_cpu_ps=110_000), Lock.CLASS, "entry", zram=True, objects=True),),
+    children=(Stage("class", Cost(entry_cpu_ps=110_000), Lock.CLASS, "entry", 2, zram=True, objects=True),),
 )
 KERNEL = Kernel(
     name="golden",
     what="",
     native_call="entry",
     single=(Stage("put", Cost(entry_cpu_ps=80_000)),),
-    run=(Stage("call", Cost(call_cpu_ps=150_000, entry_cpu_ps=20_000), Lock.DEVICE, children=(OBJECTS,)),),
-    drain=(Stage("drain", Cost(call_cpu_ps=200_000, entry_cpu_ps=90_000), Lock.DEVICE, children=(OBJECTS,)),),
+    run=(
+        Stage(
+            "call", Cost(call_cpu_ps=150_000, entry_cpu_ps=20_000), Lock.DEVICE, lines=2, children=(OBJECTS,)
+        ),
+    ),
+    drain=(
+        Stage(
+            "drain", Cost(call_cpu_ps=200_000, entry_cpu_ps=90_000), Lock.DEVICE, lines=2, children=(OBJECTS,)
+        ),
+    ),
     slot_cache_entries=64,
     walk=Cost(entry_cpu_ps=12_000, run_cpu_ps=30_000, run_memory_ps=20_000),
     present=Cost(entry_cpu_ps=100_000),

@@ -4,10 +4,7 @@ Written from the description of the model, without code of the engine: generator
 SimPy's event queue, own arithmetic. It frees entries one by one, under `sync` or under the patch's gather.
 """
 
-from __future__ import annotations
-
 from collections import deque
-from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 import simpy
@@ -24,8 +21,9 @@ class Costs:
     walk_ns: int = 12
     outside_ns: int = 300
     hold_ns: int = 100
-    transfer_ns: int = 0
-    waiter_ns: int = 0
+    handover_ns: int = 0
+    line_ns: int = 0
+    growth_permille: int = 0
     record_ns: int = 15
     page_ns: int = 0
     queue_ns: int = 0
@@ -34,7 +32,7 @@ class Costs:
 
 @dataclass
 class Times:
-    """When each process had exited and had its last entry freed, what the lock saw, and SimPy's events."""
+    """When each process had exited and had its last entry freed, and what the lock saw."""
 
     exit_ns: list[int]
     freed_ns: list[int]
@@ -42,50 +40,44 @@ class Times:
     contended: int = 0
     wait_ns: int = 0
     works: int = 0
-    events: int = 0
 
 
 @dataclass
 class DeviceLock:
-    """A FIFO lock; who gets it from another CPU pays for the cache line, more when others wait."""
+    """A FIFO lock; from another CPU it is handed over if it was waited for, else it moves as a line does."""
 
     env: simpy.Environment
     costs: Costs
     times: Times
     held: bool = False
     last: object = None
-    queue: deque[tuple[simpy.Event, object, int]] = field(default_factory=deque)
+    queue: deque = field(default_factory=deque)
 
-    def free_one(self, cpu: object) -> Generator[simpy.Event, None, None]:
+    def free_one(self, cpu):
         """Take the lock, work inside, drop it."""
         self.times.acquisitions += 1
-        if self.held:
+        has_waited, waiters = self.held, 0
+        if has_waited:
             turn = self.env.event()
             self.queue.append((turn, cpu, self.env.now))
             self.times.contended += 1
-            yield turn
+            waiters = yield turn
         self.held = True
         transfer = 0
         if self.last is not None and self.last is not cpu:
-            transfer = self.costs.transfer_ns + len(self.queue) * self.costs.waiter_ns
+            transfer = self.costs.handover_ns if has_waited else self.costs.line_ns
+            transfer += transfer * waiters * self.costs.growth_permille // 1000
         self.last = cpu
         yield self.env.timeout(self.costs.hold_ns + transfer)
         if self.queue:  # handed over: it is never seen free
             turn, _, since = self.queue.popleft()
             self.times.wait_ns += self.env.now - since
-            turn.succeed()
+            turn.succeed(len(self.queue))
         else:
             self.held = False
 
 
-def simulate_reduced(
-    kill_ns: Sequence[int],
-    swap_entries: Sequence[int],
-    costs: Costs,
-    *,
-    threshold: int | None = None,
-    swap_entries_min: int = 32,
-) -> Times:
+def simulate_reduced(kill_ns, swap_entries, costs, *, threshold=None, swap_entries_min=32):
     """Return what happens when processes with `swap_entries` die at `kill_ns`; `threshold` None is sync.
 
     Every process has a CPU to itself, and so has the kworker.
@@ -95,10 +87,9 @@ def simulate_reduced(
     lock = DeviceLock(env, costs, times)
     left = list(swap_entries)
     exiting = 0
-    works: deque[tuple[int, int]] = deque()
-    sleeping: list[simpy.Event] = []
+    works, sleeping = deque(), []
 
-    def free_one(cpu: object, process: int) -> Generator[simpy.Event, None, None]:
+    def free_one(cpu, process):
         if costs.outside_ns:
             yield env.timeout(costs.outside_ns)
         yield from lock.free_one(cpu)
@@ -106,7 +97,7 @@ def simulate_reduced(
         if left[process] == 0:
             times.freed_ns[process] = env.now
 
-    def queue_work(process: int, entries: int) -> Generator[simpy.Event, None, None]:
+    def queue_work(process, entries):
         works.append((process, entries))
         times.works += 1
         if sleeping:
@@ -114,23 +105,22 @@ def simulate_reduced(
         if costs.queue_ns:
             yield env.timeout(costs.queue_ns)
 
-    def exit_process(process: int) -> Generator[simpy.Event, None, None]:
+    def exit_process(process):
         nonlocal exiting
         yield env.timeout(kill_ns[process])
-        cpu = process
-        total = swap_entries[process]
+        cpu, total = process, swap_entries[process]
         counted = threshold is not None and total >= swap_entries_min
-        gathers = False
-        held = pages = 0
+        gathers, held, pages = False, 0, 0
         if counted:
             exiting += 1
+            gathers = exiting >= threshold  # as it is opened; later at every run
         tables = max(1, -(-total // PTES))
         for table in range(tables):
             ptes = total * (table + 1) // tables - total * table // tables
             if ptes * costs.walk_ns:
                 yield env.timeout(ptes * costs.walk_ns)
             while ptes:
-                gathers = gathers or (counted and threshold is not None and exiting >= threshold)
+                gathers = gathers or (counted and exiting >= threshold)
                 if not gathers:
                     yield from free_one(cpu, process)
                     ptes -= 1
@@ -152,7 +142,7 @@ def simulate_reduced(
             yield from queue_work(process, held)  # perhaps empty, as in the patch
         times.exit_ns[process] = env.now
 
-    def kworker() -> Generator[simpy.Event, None, None]:
+    def kworker():
         cpu = "kworker"
         while True:
             if not works:
@@ -168,7 +158,5 @@ def simulate_reduced(
     env.process(kworker())
     for process in range(len(kill_ns)):
         env.process(exit_process(process))
-    while env.peek() != float("inf"):
-        env.step()
-        times.events += 1
+    env.run()
     return times

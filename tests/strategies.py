@@ -1,15 +1,13 @@
 """Random small machines, kernels, storms and policies for the engine's properties."""
 
-import functools
-
 from hypothesis import strategies as st
 
 import swaplib
 from swaplib.model.kernel import Cost, Kernel, Lock, Stage
 from swaplib.model.machine import NUMBERS, Machine
-from swaplib.model.policy import Policy
 from swaplib.model.storm import Background, Phase, Storm
 
+COSTS = ("walk", "present", "flush", "zone", "list_push", "allocate", "compress")  # of a kernel
 MS = 1_000_000
 LIMIT_NS = 200 * MS  # far beyond the end of any storm drawn here
 
@@ -41,26 +39,27 @@ def lock_kernel(inside_ps, outside_ps=0, *, walk_ps=1000, lock=Lock.DEVICE, **ch
         Stage("outside", Cost(entry_cpu_ps=outside_ps)),
         Stage("inside", Cost(entry_cpu_ps=inside_ps), lock),
     )
-    none = Cost()
-    fields = {
-        "name": "one lock",
-        "what": "",
-        "native_call": "run",
-        "single": stages,
-        "run": stages,
-        "drain": (),
-        "slot_cache_entries": 0,
-        "walk": Cost(entry_cpu_ps=walk_ps),
-        "present": none,
-        "flush": none,
-        "zone": none,
-        "list_push": none,
-        "allocate": none,
-        "compress": none,
-        "zone_pages": 63,
-        "ordered_single": False,
-    }
-    return Kernel(**{**fields, **changes})
+    calls = {"native_call": "run", "single": stages, "run": stages, "drain": (), "slot_cache_entries": 0}
+    costs = {**dict.fromkeys(COSTS, Cost()), "walk": Cost(entry_cpu_ps=walk_ps)}
+    rules = {"zone_pages": 63, "ordered_single": False}
+    return Kernel(**{"name": "one lock", "what": "", **calls, **costs, **rules, **changes})
+
+
+NUMBER_CHOICES = {
+    "cpu_cost_permille": (700, 1000, 3000),
+    "memory_cost_permille": (0, 1000, 1500),
+    "core_entry_permille": (1000, 2500),
+    "remote_memory_permille": (1000, 1600),
+    "slice_ns": (20_000, 3 * MS),
+    "tick_ns": (0, 4 * MS),
+    "warm_entries": (0, 1000),
+    "watermark_pages": (20, 500, 2500),
+    "zram_ratio_permille": (1000, 2800, 4000),
+}
+TIMES = {"handover_local_ps": 120_000, "handover_remote_ps": 370_000, "line_local_ps": 29_300}
+TIMES |= {"line_remote_ps": 58_000, "growth_permille": 230, "switch_ns": 1500, "wake_ns": 5000}
+TIMES |= {"prelude_ns": 30_000, "postlude_ns": 20_000, "gather_record_ps": 15_000, "gather_page_ns": 300}
+TIMES |= {"queue_work_ns": 500, "work_ns": 300, "sort_ps": 2500, "fault_ns": 700}
 
 
 @st.composite
@@ -74,36 +73,12 @@ def machines(draw, most_cpus=6):
     short = draw(st.booleans())  # so little memory that GFP_ATOMIC fails and the foreground reclaims
     free = draw(st.booleans())  # nothing costs anything
     numbers = {
-        "cpu_cost_permille": draw(st.sampled_from((700, 1000, 3000))),
-        "memory_cost_permille": draw(st.sampled_from((0, 1000, 1500))),
-        "core_entry_permille": draw(st.sampled_from((1000, 2500))),
-        "remote_memory_permille": draw(st.sampled_from((1000, 1600))),
-        "slice_ns": draw(st.sampled_from((20_000, 3 * MS))),
-        "tick_ns": draw(st.sampled_from((0, 4 * MS))),
-        "warm_entries": draw(st.sampled_from((0, 1000))),
+        **{name: draw(st.sampled_from(choices)) for name, choices in NUMBER_CHOICES.items()},
+        **{name: 0 if free else draw(st.sampled_from((0, time))) for name, time in TIMES.items()},
         "memory_pages": 1 << 24,
         "free_pages": draw(st.integers(0, 400)) if short else 1 << 18,
-        "watermark_pages": draw(st.sampled_from((20, 500, 2500))),
-        "zram_ratio_permille": draw(st.sampled_from((1000, 2800, 4000))),
         "swap_slots": 80_000,
     }
-    times = {
-        "transfer_local_ns": 50,
-        "transfer_remote_ns": 150,
-        "waiter_ns": 4,
-        "switch_ns": 1500,
-        "wake_ns": 5000,
-        "prelude_ns": 30_000,
-        "postlude_ns": 20_000,
-        "gather_record_ps": 15_000,
-        "gather_page_ns": 300,
-        "queue_work_ns": 500,
-        "work_ns": 300,
-        "sort_ps": 2500,
-        "fault_ns": 700,
-    }
-    for name, time in times.items():
-        numbers[name] = 0 if free else draw(st.sampled_from((0, time)))
     preemption = draw(st.sampled_from(("full", "voluntary")))
     capacities = tuple(capacity[cpu % 3] for cpu in range(cpus))
     return Machine("random", "", capacities, node, pod, preemption, numbers)
@@ -126,21 +101,12 @@ def stages(draw, above=0, depth=0):
     """A tree whose locks nest in one order, as a kernel free of deadlocks has them."""
     rows = []
     for _ in range(draw(st.integers(1 if depth == 0 else 0, 2))):
-        lock = draw(
-            st.sampled_from([Lock.NONE, *(k for k in Lock if above < k < Lock.LIST and k != Lock.ZONE)])
-        )
-        rows.append(
-            Stage(
-                "stage",
-                draw(costs()),
-                lock,
-                draw(st.sampled_from(("call", "entry"))),
-                draw(st.integers(0, 2)),
-                zram=depth > 0 and draw(st.booleans()),
-                objects=draw(st.booleans()),
-                children=draw(stages(max(above, int(lock)), depth + 1)) if depth < 2 else (),
-            )
-        )
+        inner = [lock for lock in Lock if above < lock < Lock.LIST and lock != Lock.ZONE]
+        lock = draw(st.sampled_from([Lock.NONE, *inner]))
+        taken = draw(st.sampled_from(("call", "entry"))), draw(st.integers(0, 2))
+        flags = {"zram": depth > 0 and draw(st.booleans()), "objects": draw(st.booleans())}
+        children = draw(stages(max(above, int(lock)), depth + 1)) if depth < 2 else ()
+        rows.append(Stage("stage", draw(costs()), lock, *taken, **flags, children=children))
     return tuple(rows)
 
 
@@ -156,30 +122,15 @@ def random_kernels(draw):
         run=run,
         drain=draw(stages()) if cached else (),
         slot_cache_entries=draw(st.sampled_from((1, 8, 64))) if cached else 0,
-        **{
-            part: draw(costs())
-            for part in ("walk", "present", "flush", "zone", "list_push", "allocate", "compress")
-        },
+        **{part: draw(costs()) for part in COSTS},
         zone_pages=draw(st.sampled_from((1, 63))),
         ordered_single=draw(st.booleans()),
     )
 
 
-@functools.cache
-def all_kernels():
-    """The kernels of the catalogue."""
-    return tuple(swaplib.kernel(name) for name in swaplib.kernels().name)
-
-
-@functools.cache
-def all_policies():
-    """The policies of the catalogue."""
-    return tuple(swaplib.policy(name) for name in swaplib.policies().name)
-
-
 def kernels():
     """A generation of the catalogue, or a random tree of stages."""
-    return st.one_of(st.sampled_from(all_kernels()), random_kernels())
+    return st.one_of(st.sampled_from(list(swaplib.kernels().name)).map(swaplib.kernel), random_kernels())
 
 
 @st.composite
@@ -219,35 +170,23 @@ def storms(draw):
     )
 
 
+EITHER = (False, True)
+POLICY_CHOICES = {
+    **{"threshold": (0, 1, 2, 4), "swap_entries_min": (0, 32, 500), "backlog_entries_max": (1, 700)},
+    **{"grouping": ("kernel", "entry", "run", "cluster"), "reapers": (0, 1, 2, 64), "present_first": EITHER},
+    **{"workers": ("workqueue", "per_exiting", "per_node", "per_cpu"), "max_active": (1, 2, 4, 512)},
+    **{"exiting_per_worker": (1, 2, 3), "worker_nice": (-20, 0, 19), "dying_only": EITHER},
+    **{"minimum_is_reread": EITHER, "only_if_useful": EITHER, "freed_by_caller": EITHER},
+    **{"batch_records": (1, 32), "pool_pages": (1, 64)},
+}
+
+
 @st.composite
 def policies(draw, kernel):
     """A row of the catalogue that the kernel allows, often with choices changed."""
-    rows = [row for row in all_policies() if set(row.needs) <= kernel.features]
-    row = draw(st.sampled_from(rows))
-    changes = draw(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "threshold": st.integers(0, 4),
-                "swap_entries_min": st.sampled_from((0, 32, 500)),
-                "grouping": st.sampled_from(("kernel", "entry", "run", "cluster")),
-                "workers": st.sampled_from(("workqueue", "per_exiting", "per_node", "per_cpu")),
-                "max_active": st.sampled_from((1, 2, 4, 512)),
-                "exiting_per_worker": st.integers(1, 3),
-                "worker_nice": st.sampled_from((-20, 0, 19)),
-                "reapers": st.sampled_from((0, 1, 2, 64)),
-                "present_first": st.booleans(),
-                "dying_only": st.booleans(),
-                "minimum_is_reread": st.booleans(),
-                "only_if_useful": st.booleans(),
-                "freed_by_caller": st.booleans(),
-                "backlog_entries_max": st.sampled_from((1, 700)),
-                "batch_records": st.sampled_from((1, 32)),
-                "pool_pages": st.sampled_from((1, 64)),
-            },
-        )
-    )
-    return row.but(**changes)
+    rows = [row for row in map(swaplib.policy, swaplib.policies().name) if set(row.needs) <= kernel.features]
+    choices = {name: st.sampled_from(values) for name, values in POLICY_CHOICES.items()}
+    return draw(st.sampled_from(rows)).but(**draw(st.fixed_dictionaries({}, optional=choices)))
 
 
 @st.composite
@@ -266,6 +205,3 @@ def runs(draw, most_cpus=6):
         "grain": draw(st.sampled_from((1, 4, 16))),
         "variation_permille": draw(st.sampled_from((0, 300, 1000))),
     }
-
-
-__all__ = ["LIMIT_NS", "MS", "Policy", "lock_kernel", "quiet_machine", "runs"]

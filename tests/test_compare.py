@@ -1,10 +1,8 @@
-"""A comparison tells what is real, says it in a mail's 80 columns, and warns where a statistician would."""
+"""A comparison tells what is significant, says it in a mail's 80 columns, and warns."""
 
 import json
 import math
-from fractions import Fraction
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +11,8 @@ from hypothesis import strategies as st
 
 import swaplib
 from swaplib.model.checks import printable
+
+TURNS = [1, 4, 5, 8, 9, 12, 2, 3, 6, 7, 10, 11]  # b a a b b a a b b a a b
 
 
 def camera():
@@ -33,12 +33,16 @@ def line(comparison, metric="exit"):
     return comparison.df().set_index("metric").loc[metric]
 
 
-def test_the_cameras_cold_start_is_real_and_its_preview_fragile():
+def notes(frame, **options):
+    return " ".join(swaplib.compare(frame, **options).notes())
+
+
+def test_the_cameras_cold_start_is_significant_and_tests_disagree_on_its_preview():
     table = swaplib.compare(camera(), value="value_ms").df().set_index("metric")
     assert table.p.round(3).to_dict() == {"cold_start": 0.011, "preview": 0.045}
     assert table.p_holm.round(3).to_dict() == {"cold_start": 0.022, "preview": 0.045}
     assert table.change_percent.round(1).to_dict() == {"cold_start": -20.4, "preview": -41.7}
-    assert table.fragile.to_dict() == {"cold_start": False, "preview": True}
+    assert table.tests_disagree.to_dict() == {"cold_start": False, "preview": True}
     assert table.verdict.to_dict() == {"cold_start": "better", "preview": "better"}
     assert table.difference_high["preview"] > 0 > table.difference_high["cold_start"]
     by_welch = swaplib.compare(camera(), value="value_ms", test="welch")
@@ -47,32 +51,38 @@ def test_the_cameras_cold_start_is_real_and_its_preview_fragile():
 
 
 def test_the_text_for_a_mail_says_what_was_compared_then_the_table_in_benchstats_grammar():
-    setting = {"kernel": "6.6", "machine": "phone", "swap_device": "zram 4 GiB"}
-    text = swaplib.compare(camera(), value="value_ms", command="swaplib compare x.csv", **setting).text()
-    lines = text.splitlines()
-    assert lines[:7] == [
-        "before (base) against after: 6 runs an arm",
+    about = {"kernel": "6.6", "machine": "phone", "swap_device": "zram 4 GiB", "command": "swaplib compare x"}
+    lines = swaplib.compare(camera(), value="value_ms", **about).text().splitlines()
+    assert lines[:8] == [
+        "before (base) against after",
         "lower is better: cold_start / ms, preview / ms",
+        "change of means [95 % interval]; p by studentized permutation, adjusted for 2",
+        "  tests (Holm); ~ if p > 0.05",
         "kernel: 6.6",
         "machine: phone",
-        "swap: zram 4 GiB",
-        "change of means [95 % interval]; p by permutation; ~ if Holm's p > 0.05",
-        "$ swaplib compare x.csv",
+        "swap device: zram 4 GiB",
+        "command: swaplib compare x",
     ]
-    assert lines[9] == "cold_start   1512 (159)   1204 (132)  -20.4 % [-31, -9] (p=0.011 n=6+6)"
-    assert lines[10].endswith("-41.7 % [-62, +2] (p=0.045 n=6+6) [2,3]")
-    assert "[2] fragile: tests disagree (p: permutation 0.045, Welch 0.055, rank test" in lines
+    assert lines[10].split("  ")[-1].strip() == "-20.4 % [-30.7, -8.53] (p=0.022 n=6+6)"
+    assert "[2] preview: tests disagree after adjusting (p before: permutation 0.045, Welch" in lines
 
 
-def test_what_is_not_significant_gets_a_tilde_and_no_percentage():
+def test_what_is_not_significant_has_its_change_and_interval_after_a_tilde():
     found = swaplib.compare(tidy(before=[1, 2, 3, 4, 5, 6], after=[2, 3, 1, 5, 4, 7]))
-    assert line(found).p > 0.05
-    told = next(told for told in found.text().splitlines() if told.startswith("exit"))
-    assert told.split("  ")[-1].startswith(f"~ (p={line(found).p:.3f} n=6+6)")
-    assert "%" not in told
+    assert "~ +4.76 % [-60, +143] (p=1.000 n=6+6)" in found.text()
+    assert line(found).verdict == "~"
 
 
-@settings(max_examples=60)
+def test_too_few_runs_are_told_from_tests_that_disagree():
+    found = swaplib.compare(tidy(before=[1000, 1000.1, 1000.2], after=[2000, 2000.1, 2000.2]))
+    assert line(found)[["verdict", "tests_disagree"]].tolist() == ["too few runs", False]
+    assert "(too few runs to say, n=3+3)" in found.text()
+    assert "1000.1 (0.1)" in found.text()
+    both = pd.concat([tidy(m, before=[1, 2, 3, 4], after=[5, 6, 7, 8]) for m in ("a", "b")])
+    assert "so few runs cannot be significant among so many tests" in notes(both)
+
+
+@settings(max_examples=12)
 @given(
     st.lists(st.text(min_size=1, max_size=90), min_size=3, max_size=3, unique=True),
     st.integers(1, 4),
@@ -98,27 +108,19 @@ def test_markup_in_names_is_shown_and_does_nothing():
     assert told.count("&amp;") == 1
 
 
-def test_json_holds_the_table_and_the_cautions():
+def test_json_holds_the_table_and_the_notes():
     once = pd.DataFrame({"arm": ["before", "after"], "run": 1, "metric": "launch", "value_ms": [5.0, 4]})
     found = swaplib.compare(pd.concat([camera(), once]), value="value_ms", machine="télé\u0000phone")
     told = json.loads(found.json())
     assert told["results"][0]["p"] == pytest.approx(10 / 924, rel=1e-12)
     assert told["results"][2]["p"] is None
-    assert [text for *_, text in told["cautions"]] == [text for *_, text in found.cautions]
+    assert told["notes"] == found.notes()
 
 
 def test_arms_and_intervals_agree_with_the_numbers_they_come_from():
     one = line(swaplib.compare(tidy(before=[10, 12, 14], after=[20, 21, 25])))
-    means = one.mean_base, one.mean_arm, one.median_arm, one.difference, one.ratio
-    assert means == (12, 22, 21, 10, 22 / 12)
-    assert (one.sd_base, one["shift"], one.p_smallest, one.p) == (2, 10, 0.1, float(Fraction(2, 20)))
-
-
-def test_the_report_ends_its_header_with_the_call_that_makes_it_again():
-    frame = tidy(before=[1, 2, 3, 4], after=[4, 5, 6, 7]).rename(columns={"value": "value_ms", "arm": "side"})
-    found = swaplib.compare(frame, value="value_ms", arm="side", paired=True, alpha=0.1, test="rank")
-    call = found.heading[-1].removeprefix("$ ")
-    assert eval(call, {"swaplib": swaplib, "runs": frame}).json() == found.json()
+    assert (one.mean_base, one.mean_arm, one.difference, one.ratio) == (12, 22, 10, 22 / 12)
+    assert (one.sd_base, one.p_smallest, one.p) == (2, 0.1, 0.1)
 
 
 def test_several_arms_are_each_compared_with_the_base_and_adjusted_together():
@@ -129,15 +131,12 @@ def test_several_arms_are_each_compared_with_the_base_and_adjusted_together():
     assert table.p_holm[0] == 2 * table.p[0]
     assert table.verdict.tolist() == ["better", "~"]
     assert "exit, newer" in found.text()
-    with pytest.raises(KeyError, match="more than one"):
-        found.plot("exit")
 
 
-def test_direction_turns_the_verdict():
-    frame = tidy(before=[1, 2, 3, 4, 5], after=[11, 12, 13, 14, 15]).drop(columns="better")
-    assert line(swaplib.compare(frame)).verdict == "worse"
-    assert line(swaplib.compare(frame, better="higher")).verdict == "better"
-    assert line(swaplib.compare(frame, better={"exit": "higher"})).verdict == "better"
+def test_arms_of_unequal_size_need_welchs_p_as_well():
+    one = line(swaplib.compare(tidy(before=[11, 10, 10, 11, 10, 11, 10, 10, 8, 9], after=[16, 12, 11, 19])))
+    assert one.p_permutation < 0.05 < one.p_welch == one.p
+    assert one.verdict == "~"
 
 
 def test_pairs_are_joined_by_run_whatever_the_order_of_rows():
@@ -146,10 +145,10 @@ def test_pairs_are_joined_by_run_whatever_the_order_of_rows():
     one, other = (line(swaplib.compare(f, paired=True)) for f in (frame, mixed))
     assert (one.p, one.difference) == (other.p, other.difference) == (2 / 2**6, 3.5)
     assert line(swaplib.compare(frame)).p > 0.5  # the pairing is what tells
-    with pytest.raises(ValueError, match="run 6 is not in both"):
+    with pytest.raises(ValueError, match="row 6: column 'run' is 6; expected pairs, and it is not in both"):
         swaplib.compare(frame.iloc[:-1], paired=True)
-    five = swaplib.compare(frame[frame.run < 6], paired=True).notes()
-    assert "5 pairs can never be significant: the smallest possible p is 0.062" in " ".join(five)
+    told = notes(frame[frame.run < 6], paired=True)
+    assert "5 pairs can never be significant: the smallest possible p is 0.062" in told
 
 
 def test_simulated_arms_are_paired_and_get_no_p():
@@ -158,22 +157,14 @@ def test_simulated_arms_are_paired_and_get_no_p():
     one = line(found)
     assert one[["p", "p_welch", "p_rank", "p_holm"]].isna().all()
     assert (one.difference_low, one.difference_high, one.verdict) == (-10, -10, "simulated")
-    assert "more replications make anything significant" in " ".join(found.notes())
+    assert "Monte Carlo error alone" in found.text()
     assert "p=" not in found.text()
-
-
-def test_a_sweeps_frame_is_compared_by_policy():
-    policies = ["sync", "sync-batched"]
-    runs = swaplib.sweep(machine="phone-8gb", kernel="6.11", storm="munmap", policy=policies, replications=3)
-    found = swaplib.compare(runs, value="cpu_ms_total", base="sync")
-    assert found.simulated
-    assert found.df()[["arm", "n_arm"]].to_numpy().tolist() == [["sync-batched", 3]]
 
 
 def test_settings_of_a_sweep_must_be_told_apart():
     told = {"policy": ["a", "a", "b", "b"] * 2, "replication": [0, 1] * 4, "machine": ["m"] * 4 + ["n"] * 4}
     runs = pd.DataFrame({**told, "exit_ms": range(8)})
-    with pytest.raises(ValueError, match="appears twice"):
+    with pytest.raises(ValueError, match="expected one value a run"):
         swaplib.compare(runs, value="exit_ms", base="a")
     found = swaplib.compare(runs, value="exit_ms", base="a", by="machine").df()
     assert found[["metric", "unit"]].to_numpy().tolist() == [["exit, m", "ms"], ["exit, n", "ms"]]
@@ -183,42 +174,62 @@ def test_settings_of_a_sweep_must_be_told_apart():
     ("arms", "warning"),
     [
         (([1, 2, 3], [4, 5, 6]), "3+3 runs can never be significant: the smallest possible p is 0.100"),
-        (([1], [4]), "one run in an arm: its spread is unknown"),
-        (([100, 200, 300, 400], [101, 102, 103, 104]), "the sd of before is 1e+02 times the other's"),
+        (([1], [4, 5]), "one run of before: its spread is unknown"),
         (([1, 2, 3, 4, 5, 90], [4, 5, 6, 7, 8, 9]), "far from the rest of before: 90 (kept)"),
-        (([1, 2, 2, 4], [4, 5, 6, 7]), "2 of 8 values repeat another: ranks are shared"),
-        (([2, 2, 2, 2], [4, 5, 6, 7]), "all values of before are identical: is the clock too coarse?"),
-        (([1, 2, 3, 4], [4, 5, 6, 7]), "rows come in blocks of one arm"),
-        ((range(20), range(5, 25)), "permutation p from 9,999 random splits (seeded), not from all"),
-        ((range(1100), range(5, 1105)), "permutation p by its normal limit"),
+        (([5, 5, 5, 5], [6, 6, 6, 6]), "all values of before are 5 and of after are 6"),
+        (([1, 2, 3, 4], [4, 5, 6, 7]), "no order of runs is known (a column order, among all arms)"),
+        (([0.1, 0.2, 9, 0.1], [20, 22, 21, 23]), "a change in percent would have no bounds"),
+        ((range(20), range(5, 25)), "the permutation p is from 9,999 random splits"),
+        ((range(101), range(5, 106)), "the permutation p is Student's t's"),
     ],
 )
 def test_a_statistician_would_warn(arms, warning):
-    assert warning in " ".join(swaplib.compare(tidy(before=arms[0], after=arms[1])).notes())
+    assert warning in notes(tidy(before=arms[0], after=arms[1]))
 
 
-def test_clean_interleaved_runs_get_no_warning():
-    frame = tidy(before=[10.1, 11.7, 12.3, 13.2, 14.9, 12.6], after=[1.3, 2.2, 3.9, 4.4, 5.6, 3.1])
-    assert swaplib.compare(frame.sort_values(["run", "arm"])).notes() == []
-
-
-def test_the_column_order_decides_whether_arms_ran_in_blocks():
-    frame = tidy(before=[1, 3, 5, 7], after=[2, 4, 6, 8])
-    turns = swaplib.compare(frame.assign(order=[1, 3, 5, 7, 2, 4, 6, 8]))
-    blocks = swaplib.compare(frame.assign(order=[5, 6, 7, 8, 1, 2, 3, 4]))
-    assert not any("interleave" in note for note in turns.notes())
-    assert any("ran wholly before" in note for note in blocks.notes())
-
-
-def test_one_metric_of_many_is_not_significant_alone():
-    noise = [tidy(f"m{i}", before=[1, 4, 2, 5, 3], after=[3, 1, 5, 2, 4]) for i in range(12)]
-    found = swaplib.compare(
-        pd.concat([tidy("chosen", before=[1, 2, 3, 4, 6], after=[5, 7, 8, 9, 10]), *noise])
+def test_a_drawn_p_has_its_error_beside_it_and_an_unbounded_ratio_is_a_difference():
+    drawn = swaplib.compare(tidy(before=range(20), after=range(5, 25)))
+    assert f"(p={line(drawn).p:.3f}±0.001 n=20+20)" in drawn.text()
+    assert (
+        "+19.1 ms [+12.4, +25.9] (p=0.029"
+        in swaplib.compare(tidy(before=[0.1, 0.2, 9, 0.1], after=[20, 22, 21, 23])).text()
     )
-    chosen = line(found, "chosen")
-    assert chosen.p < 0.05 < chosen.p_holm
-    assert chosen.verdict == "~"
-    assert any("alone is not significant among all tests" in note for note in found.notes())
+
+
+def test_clean_interleaved_runs_get_no_note():
+    frame = tidy(before=[10.1, 11.7, 12.3, 13.2, 14.9, 12.6], after=[1.3, 2.2, 3.9, 4.4, 5.6, 3.1])
+    assert swaplib.compare(frame.assign(order=[5, 1, 12, 4, 9, 8, 2, 10, 3, 7, 6, 11])).notes() == []
+
+
+def test_no_caution_is_raised_by_clean_normal_runs_more_than_once_in_twenty():
+    rng = np.random.default_rng(5)
+    frames = []
+    for metric in range(300):
+        values = rng.normal(100, 5, 12)
+        frames.append(
+            tidy(f"m{metric}", before=values[:6], after=values[6:]).assign(order=rng.permutation(12))
+        )
+    about = swaplib.compare(pd.concat(frames)).cautions
+    for words in ("far from", "blocks", "with order", "disagree", "identical"):
+        assert sum(len(lines) for note, lines in about.items() if words in note) <= 0.05 * 300
+
+
+@pytest.mark.parametrize(
+    ("order", "values", "warning"),
+    [
+        (TURNS, None, ""),
+        ([7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6], None, "one arm ran wholly before the other"),
+        ([1, 2, 3, 4, 5, 7, 6, 8, 9, 10, 11, 12], None, "arms ran nearly in blocks"),
+        (TURNS, np.arange(12), "values rise with order by 3 a run"),
+    ],
+)
+def test_the_column_order_tells_blocks_and_trends(order, values, warning):
+    noise = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
+    drift = [0.01 * one + 3 * place for one, place in zip(noise, order, strict=True)]
+    values = noise if values is None else drift
+    told = notes(tidy(before=values[:6], after=values[6:]).assign(order=order))
+    assert warning in told
+    assert warning or not told
 
 
 def test_one_number_an_arm_is_shown_with_its_change_and_nothing_tested():
@@ -228,21 +239,32 @@ def test_one_number_an_arm_is_shown_with_its_change_and_nothing_tested():
     assert "-2.4 % (n=1+1)" in found.text()
 
 
+def test_a_metric_without_a_partner_is_left_out_and_named():
+    frame = pd.concat([tidy(before=[1, 2, 3], after=[4, 5, 6]), tidy("frames", after=[90, 91])])
+    found = swaplib.compare(frame)
+    assert found.df().metric.tolist() == ["exit"]
+    assert "left out, for want of a partner: frames (of after alone)" in found.notes()
+
+
 @pytest.mark.parametrize(
     ("change", "options", "said"),
     [
         ({}, {"value": "ms"}, "column 'ms' is missing; there are 'arm', 'run'"),
-        ({}, {"base": "old"}, "no run has arm 'old', which is the base; there are 'before', 'after'"),
-        ({"arm": "before", "run": [1, 2, 3, 4]}, {}, "all runs have arm 'before'"),
+        (
+            {},
+            {"base": "old"},
+            "runs of the base 'old' and of another arm; there are the arms 'before', 'after'",
+        ),
+        ({"arm": "before", "run": [1, 2, 3, 4]}, {}, "runs of the base 'before' and of another arm"),
         ({"value": [1, 2, math.nan, 4]}, {}, "row 3: column 'value' is nan"),
         ({"value": [1, 2, math.inf, 4]}, {}, "row 3: column 'value' is inf"),
         ({"value": [1, 2, 1e160, 4]}, {}, "row 3: column 'value' is 1e+160"),
         ({"value": ["1", "2", "n/a", "4"]}, {}, "row 3: column 'value' is 'n/a'; expected a finite number"),
-        ({"arm": ["before", None, "after", "after"]}, {}, "row 2: column 'arm' is empty"),
-        ({"unit": ["ms", "ms", "s", "s"]}, {}, "metric 'exit' mixes in column 'unit' 'ms', 's'"),
-        ({"better": "up"}, {}, "better is 'up' for metric 'exit'"),
-        ({"run": [1, 1, 1, 2]}, {}, "row 2: run 1 of arm 'before' appears twice for metric 'exit'"),
-        ({"simulated": [True, True, False, False]}, {}, "mixes simulated and measured"),
+        ({"arm": ["before", None, "after", "after"]}, {}, "row 2: column 'arm' is "),
+        ({"unit": ["ms", "ms", "s", "s"]}, {}, "row 3: column 'unit' is 's'; expected one for all runs"),
+        ({"better": "up"}, {}, "row 1: column 'better' is 'up'; expected lower or higher"),
+        ({"run": [1, 1, 1, 2]}, {}, "row 2: column 'run' is 1; expected one value a run"),
+        ({"order": [1, 2, 1, 3]}, {}, "row 3: column 'order' is 1; expected one run at a time"),
         ({}, {"test": "best"}, "test is 'best'"),
         ({}, {"alpha": 5}, "alpha is 5"),
     ],
@@ -250,28 +272,14 @@ def test_one_number_an_arm_is_shown_with_its_change_and_nothing_tested():
 def test_a_bad_frame_is_refused_with_row_and_column(change, options, said):
     with pytest.raises(ValueError, match=said.replace("(", r"\(").replace("+", r"\+")):
         swaplib.compare(tidy(before=[1, 2], after=[3, 4]).assign(**change), **options)
-    with pytest.raises(ValueError, match="no rows"):
-        swaplib.compare(tidy(before=[1], after=[2]).iloc[:0])
 
 
-def test_the_frame_that_is_compared_stays_as_it_was():
-    frame = camera()
-    swaplib.compare(frame, value="value_ms")
-    pd.testing.assert_frame_equal(frame, camera())
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [("estimation", "-41.7 % [-62, +2] (p=0.045 n=6+6)"), ("order", "-20.7 in before"), ("power", "208 ms")],
-)
-def test_pictures_say_what_the_table_says(kind, said):
-    figure = swaplib.compare(camera(), value="value_ms").plot(("preview", "after"), kind=kind)
-    title = figure.get_suptitle() + figure.axes[0].get_title() + figure.axes[0].get_title(loc="left")
-    assert said in title
-    assert "/ ms" in figure.axes[0].get_ylabel() + figure.axes[0].get_xlabel()
-    shown = sorted(y for spots in figure.axes[0].collections for _, y in spots.get_offsets())
-    assert kind != "estimation" or shown == sorted(swaplib.load("mail/camera_preview").value_ms)
-    plt.close(figure)
+def test_more_arms_and_metrics_than_seconds_allow_are_refused_with_their_number():
+    frame = pd.DataFrame(
+        {"arm": ["before", "after"] * 2500, "metric": np.repeat(range(2500), 2), "value": 1.0}
+    )
+    with pytest.raises(ValueError, match="2,500 arms x metrics to compare; expected at most 2,000"):
+        swaplib.compare(frame)
 
 
 def test_times_since_the_epoch_in_nanoseconds_are_told_apart():
@@ -279,10 +287,3 @@ def test_times_since_the_epoch_in_nanoseconds_are_told_apart():
     plain, epoch = (line(swaplib.compare(f)) for f in (frame, frame.assign(value=1.7e18 + frame.value)))
     assert plain.p == epoch.p == 2 / 924
     assert epoch.p_welch == pytest.approx(plain.p_welch, rel=1e-6)
-
-
-def test_a_million_rows_keep_a_thousand_values_and_say_which_p_is_not_exact():
-    drawn = np.random.default_rng(1).normal(100, 10, 1_000_000)
-    found = swaplib.compare(pd.DataFrame({"arm": np.repeat(["before", "after"], 500_000), "value": drawn}))
-    assert line(found, "value").permutation_kind == "normal"
-    assert [len(values) for values in dict(found.values)["value", "after"]] == [1000, 1000]

@@ -1,6 +1,6 @@
-"""Contended locks and lines: the closed form keeps its bounds, the fit is the machines', the engine agrees."""
+"""Contended locks and lines: bounds of the closed form, the fit, and the engine beside it."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_one_walker_pays_what_is_not_waited_for():
 @pytest.mark.parametrize(("threads", "node_cpus"), [(2, 1), (4, 2), (5, 3), (6, 2)])
 def test_the_far_share_is_that_of_all_orders(threads, node_cpus):
     node = np.arange(threads) // node_cpus % 2
-    steps = [node[a] != node[b] for order in permutations(range(threads)) for a, b in zip(order, order[1:])]
+    steps = [node[a] != node[b] for order in permutations(range(threads)) for a, b in pairwise(order)]
     assert swaplib.far_share(threads, node_cpus) == pytest.approx(np.mean(steps))
 
 

@@ -1,7 +1,7 @@
-"""data/ is documented in full, and holds what the sources print."""
+"""data/ loads by name, strictly, is documented in full, and holds what the sources print."""
 
 import re
-import tomllib
+import shutil
 
 import pandas as pd
 import pytest
@@ -10,55 +10,125 @@ import swaplib
 from swaplib.evidence import data
 
 DATA = data.data_folder()
-SCHEMA = data.read_schema(DATA / "schema.toml")
+SCHEMA = data.read_schema(DATA)
+FILES, COLUMNS = SCHEMA["files"], SCHEMA["columns"]
 NAMES = sorted(path.relative_to(DATA).with_suffix("").as_posix() for path in DATA.glob("*/*.csv"))
-PUBLISHED = [name for name in NAMES if name.startswith("published/")]
+GOOD = "arm,run,ms,works\nbefore,1,1498.5,3\nafter,2,1396,\n"
+SMALL = """[files."mail/camera"]
+what = "times"
+source = "a mail"
+columns = ["arm", "run", "ms", "works"]
+[columns]
+arm = { type = "text", meaning = "arm" }
+run = { type = "integer", meaning = "run" }
+ms = { type = "number", meaning = "time" }
+works = { type = "integer", meaning = "works", empty = "not recorded" }
+"""
 
 
-def test_every_csv_file_is_in_the_schema_and_every_entry_and_column_in_a_file():
-    assert sorted(SCHEMA) == NAMES
-    described = tomllib.loads((DATA / "schema.toml").read_text(encoding="utf-8"))["columns"]
-    assert set(described) == {column.name for entry in SCHEMA.values() for column in entry.columns}
+@pytest.fixture
+def camera(tmp_path, monkeypatch):
+    """A data/ elsewhere with one table, which a test writes."""
+    monkeypatch.setattr(data, "__file__", str(tmp_path / "site" / "swaplib" / "evidence" / "data.py"))
+    monkeypatch.setenv("SWAPLIB_DATA", str(tmp_path))
+    (tmp_path / "schema.toml").write_text(SMALL)
+    (tmp_path / "mail").mkdir()
+    return tmp_path / "mail" / "camera.csv"
+
+
+def test_cells_get_the_types_of_their_columns_or_stay_as_printed(camera):
+    camera.write_text(GOOD.replace("1396,", "1396.00,"))
+    frame = swaplib.load("mail/camera")
+    assert [str(kind) for kind in frame.dtypes] == ["str", "int64", "float64", "float64"]
+    assert frame.ms.tolist() == [1498.5, 1396.0]
+    assert frame.works.isna().tolist() == [False, True]
+    printed = swaplib.load("mail/camera", printed=True)
+    assert (printed.ms.tolist(), printed.works.tolist()) == (["1498.5", "1396.00"], ["3", ""])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1396", "n/a", r"camera\.csv, row 3: column 'ms' is 'n/a'; expected a number"),
+        ("1498.5", "1498,5", r"row 2: 5 cells; expected 4"),
+        ("1498.5", "nan", r"row 2: column 'ms' is 'nan'"),
+        ("1498.5", "", r"row 2: column 'ms' is empty; expected a number"),
+        ("before,1", "before,1.5", r"row 2: column 'run' is '1.5'; expected a whole number"),
+        ("arm,run", "arm,lap", r"row 1: the heading is arm, lap, ms, works; expected arm, run"),
+        (GOOD[17:], "", r"has a heading and no rows"),
+    ],
+)
+def test_a_malformed_file_is_refused_by_row_and_column(camera, old, new, message):
+    camera.write_text(GOOD.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        swaplib.load("mail/camera")
+
+
+def test_a_file_that_is_missing_is_named(camera):
+    with pytest.raises(FileNotFoundError, match=r"camera\.csv"):
+        swaplib.load("mail/camera")
+
+
+def test_every_dataset_loads_with_the_rows_that_datasets_lists():
+    for entry in swaplib.datasets().itertuples():
+        assert len(swaplib.load(entry.name)) == entry.rows > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mail/camera_cold_star", r"'mail/camera_cold_star'; did you mean 'mail/camera_cold_start'"),
+        ("camera_preview", "did you mean 'mail/camera_preview'"),
+        *((name, "there is no dataset") for name in ("../x", "mail/../mail/claims", "/etc/passwd", "", None)),
+    ],
+)
+def test_a_name_that_is_none_suggests_close_ones_and_is_no_path(name, said):
+    with pytest.raises(ValueError, match=said):
+        swaplib.load(name)
+
+
+def test_data_is_found_beside_the_package_first_and_else_where_swaplib_data_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("SWAPLIB_DATA", str(tmp_path))
+    assert data.data_folder() == DATA
+    monkeypatch.setattr(data, "__file__", str(tmp_path / "site" / "swaplib" / "evidence" / "data.py"))
+    with pytest.raises(FileNotFoundError, match=r"SWAPLIB_DATA is '.*', which has no schema\.toml"):
+        swaplib.load("mail/camera_preview")
+    shutil.copytree(DATA / "mail", tmp_path / "mail")
+    shutil.copy(DATA / "schema.toml", tmp_path)
+    assert len(swaplib.load("mail/camera_preview")) == 12
+    monkeypatch.delenv("SWAPLIB_DATA")
+    with pytest.raises(FileNotFoundError, match="SWAPLIB_DATA is not set; expected SWAPLIB_DATA to be"):
+        swaplib.load("mail/camera_preview")
+
+
+def test_every_file_has_a_source_and_every_column_a_meaning_and_no_entry_is_too_much():
+    assert sorted(FILES) == NAMES
+    assert all(one["source"] and one["what"] for one in FILES.values())
+    assert set(COLUMNS) == {column for one in FILES.values() for column in one["columns"]}
+    assert all(one["meaning"] and one["type"] in ("text", "integer", "number") for one in COLUMNS.values())
+    published = {name: one["columns"] for name, one in FILES.items() if name.startswith("published/")}
+    assert [name for name, columns in published.items() if "machine" not in columns] == []
+
+
+def as_markdown():
+    """The schema as the two tables of data/README.md: the files, and what their columns mean."""
+    lines = ["### Files", "", "| file | what | source | columns |", "|---|---|---|---|"]
+    for name, one in FILES.items():
+        names = " ".join(f"`{column}`" for column in one["columns"])
+        lines.append(f"| `{name}.csv` | {one['what']} | {one['source']} | {names} |")
+    lines += ["", "### Columns", "", "| column | type | unit | meaning | empty means |"]
+    lines.append("|---|---|---|---|---|")
+    for name, column in sorted(COLUMNS.items()):
+        told = {"unit": "", "empty": "", **column}
+        lines.append("| `{}` | {type} | {unit} | {meaning} | {empty} |".format(name, **told))
+    return "\n".join(lines)
 
 
 def test_the_readme_shows_the_schema_as_it_is():
     readme = (DATA / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- schema: begin -->\n(.*?)\n<!-- schema: end -->", readme, re.DOTALL)
     assert shown, "data/README.md has lost the markers between which the schema stands"
-    assert shown[1] == data.as_markdown(SCHEMA), "print the tables anew with the command in data/README.md"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_file_has_a_source_and_every_column_a_meaning(name):
-    assert SCHEMA[name].source
-    assert all(column.meaning for column in SCHEMA[name].columns)
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_tables_name_machine_and_kernel(name):
-    columns = [column.name for column in SCHEMA[name].columns]
-    assert "machine" in columns
-    assert "kernel" in columns or name in ("published/core_to_core", "published/splits")  # hardware; uses
-
-
-def test_v3_prints_five_of_the_columns_of_version_1():
-    memory = [
-        "vmrss_kib",
-        "rss_anon_kib",
-        "rss_file_kib",
-        "rss_shmem_kib",
-        "vmswap_kib",
-        "swap_ratio_percent",
-    ]
-    first, third = swaplib.load("mail/process_memory_v1"), swaplib.load("mail/process_memory")
-    both = third.merge(first, on=["app", *memory], suffixes=("", "_v1"))
-    assert list(both.label_v1) == ["FG 5s", "BG 5s", "BG 5min", "BG 10min", "BG 15min"]
-
-
-def test_the_vmrss_that_misses_its_parts_is_kept_as_printed():
-    first = swaplib.load("mail/process_memory").iloc[0]
-    assert first.vmrss_kib == 453832
-    assert first.rss_anon_kib + first.rss_file_kib + first.rss_shmem_kib == 453932
+    assert shown[1] == as_markdown(), "print the tables anew with the command in data/README.md"
 
 
 def test_the_camera_runs_are_those_of_the_mail():

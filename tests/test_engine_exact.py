@@ -36,8 +36,9 @@ def engine_reduced(kill_ns, swap_entries, costs, threshold, grain=1):
     """The reduced model in the engine: a CPU for each process and one for the kworker."""
     machine = quiet_machine(
         len(kill_ns) + 1,
-        transfer_local_ns=costs.transfer_ns,
-        waiter_ns=costs.waiter_ns,
+        handover_local_ps=1000 * costs.handover_ns,
+        line_local_ps=1000 * costs.line_ns,
+        growth_permille=costs.growth_permille,
         gather_record_ps=1000 * costs.record_ns,
         gather_page_ns=costs.page_ns,
         queue_work_ns=costs.queue_ns,
@@ -55,11 +56,8 @@ def assert_equal_times(kill_ns, swap_entries, costs, threshold):
     assert p.exited_ns.tolist() == expected.exit_ns
     assert p.swap_freed_ns.tolist() == expected.freed_ns
     assert int(world.system[0].works) == expected.works
-    assert [int(lock.acquisitions), int(lock.contended), int(lock.wait_ns)] == [
-        expected.acquisitions,
-        expected.contended,
-        expected.wait_ns,
-    ]
+    seen = [int(lock.acquisitions), int(lock.contended), int(lock.wait_ns)]
+    assert seen == [expected.acquisitions, expected.contended, expected.wait_ns]
 
 
 random_costs = st.builds(
@@ -67,6 +65,9 @@ random_costs = st.builds(
     walk_ns=st.integers(0, 20),
     outside_ns=st.integers(0, 400),
     hold_ns=st.integers(1, 200),
+    handover_ns=st.sampled_from((0, 80, 120)),  # whole nanoseconds with every growth
+    line_ns=st.just(0),  # the engine's kworker may run on the CPU of a process that is gone
+    growth_permille=st.sampled_from((0, 100, 250)),
     record_ns=st.integers(0, 30),
     page_ns=st.integers(0, 300),
     queue_ns=st.integers(0, 500),
@@ -77,26 +78,23 @@ random_costs = st.builds(
 @settings(max_examples=60)
 @given(st.data(), st.integers(1, 5), random_costs, st.sampled_from((None, 0, 2, 3)))
 def test_random_storms_take_as_long_as_in_simpy(data, processes, costs, threshold):
-    gaps = data.draw(st.lists(st.integers(0, 100_000), min_size=processes, max_size=processes))
+    # Never two at one instant: who then counts as exiting first is nobody's rule.
+    gaps = data.draw(st.lists(st.integers(1, 100_000), min_size=processes, max_size=processes))
     sizes = data.draw(st.lists(st.integers(0, 1500), min_size=processes, max_size=processes))
     assert_equal_times(np.cumsum(gaps).tolist(), sizes, costs, threshold)
 
 
 @pytest.mark.parametrize("threshold", [None, 0, 2, 4])
 def test_a_storm_with_full_works_takes_as_long_as_in_simpy(threshold):
-    costs = Costs(12, 310, 97, 0, 0, 15, 300, 500, 300)
+    costs = Costs(12, 310, 97, 0, 0, 0, 15, 300, 500, 300)
     assert_equal_times([0, 1000, 250_000, 3_000_000], [12_000, 25_011, 9678, 30], costs, threshold)
 
 
 @pytest.mark.parametrize("threshold", [None, 0])
 def test_lock_hand_overs_take_as_long_as_in_simpy(threshold):
-    costs = Costs(
-        walk_ns=11, outside_ns=203, hold_ns=101, transfer_ns=60, waiter_ns=7, page_ns=300, queue_ns=500
-    )
+    moves = {"handover_ns": 120, "line_ns": 40, "growth_permille": 100}
+    costs = Costs(walk_ns=11, outside_ns=203, hold_ns=101, page_ns=300, queue_ns=500, **moves)
     assert_equal_times([0, 13, 29], [11_000, 12_000, 13_000], costs, threshold)
-
-
-# One uncontended worker: Lindley's recursion.
 
 
 @settings(max_examples=60)
@@ -109,9 +107,8 @@ def test_works_at_one_worker_start_and_end_by_lindleys_recursion(arrivals, wake_
     arrivals = sorted(arrivals)
     kill_ns, sizes = (list(column) for column in zip(*arrivals, strict=True))
     walk_ns, record_ns, service_ns, work_ns = 12, 15, 333, 300
-    machine = quiet_machine(
-        len(arrivals) + 1, gather_record_ps=1000 * record_ns, work_ns=work_ns, wake_ns=wake_ns
-    )
+    times = {"gather_record_ps": 1000 * record_ns, "work_ns": work_ns, "wake_ns": wake_ns}
+    machine = quiet_machine(len(arrivals) + 1, **times)
     kernel = lock_kernel(0, 1000 * service_ns, walk_ps=1000 * walk_ns, lock=Lock.NONE)
     outcome = simulate_deaths(machine, kernel, V3.but(threshold=0, swap_entries_min=0), kill_ns, sizes)
 
@@ -128,37 +125,26 @@ def test_works_at_one_worker_start_and_end_by_lindleys_recursion(arrivals, wake_
     assert drained == sum(end - start for start, end in works)
 
 
-# One process alone: nobody to wait for, so that its exit time is a sum.
-
-
 @pytest.mark.parametrize("run_entries", [1, 16])
 @pytest.mark.parametrize("name", swaplib.kernels().name)
 def test_one_process_alone_exits_after_the_sum_of_its_costs_up_to_rounding(name, run_entries):
-    kernel, tables = swaplib.kernel(name), 40
-    entries = 512 * tables
+    kernel, entries = swaplib.kernel(name), 512 * 40
     machine = quiet_machine(1, prelude_ns=150_000, postlude_ns=100_000, switch_ns=1500, wake_ns=5000)
     storm = Storm("one", swap_entries=entries, run_entries=run_entries)
     outcome = swaplib.simulate(machine, kernel, storm, SYNC, grain=16, variation_permille=0)
 
-    def total(cost, calls):
-        runs = entries // run_entries
-        return (
-            entries * (cost.entry_cpu_ps + cost.entry_memory_ps)
-            + calls * (cost.call_cpu_ps + cost.call_memory_ps)
-            + runs * (cost.run_cpu_ps + cost.run_memory_ps)
-        )
+    def total(stages, calls):
+        costs = [stage.cost for top in stages for stage in top.walk()]
+        return entries * sum(cost.total_ps(run_entries, calls * run_entries / entries) for cost in costs)
 
     one_by_one = kernel.native_call == "entry" or (kernel.slot_cache_entries and run_entries == 1)
-    spent = total(kernel.walk, 0)
+    spent = entries * kernel.walk.total_ps(run_entries, 0)
     if one_by_one:
-        spent += sum(total(stage.cost, entries) for top in kernel.single for stage in top.walk())
-        spent += sum(total(stage.cost, entries // 64) for top in kernel.drain for stage in top.walk())
+        spent += total(kernel.single, entries) + total(kernel.drain, entries // 64)
     else:
-        spent += sum(total(stage.cost, entries // run_entries) for top in kernel.run for stage in top.walk())
-    alone_ns = 5000 + 1500 + 150_000 + spent / 1000 + 100_000
-    assert int(outcome.world.process[0].exited_ns) == pytest.approx(
-        alone_ns, rel=1e-4
-    )  # each grain is rounded to ns
+        spent += total(kernel.run, entries // run_entries)
+    alone_ns = 5000 + 1500 + 150_000 + spent / 1000 + 100_000  # each grain is rounded to nanoseconds
+    assert int(outcome.world.process[0].exited_ns) == pytest.approx(alone_ns, rel=1e-4)
 
 
 @pytest.mark.parametrize("folio_pages", [1, 16])
@@ -168,24 +154,11 @@ def test_present_pages_cost_their_unmapping_their_freeing_and_a_zone_lock_every_
     storm = Storm("one", swap_entries=0, present_pages=pages, folio_pages=folio_pages)
     outcome = swaplib.simulate(machine, kernel, storm, SYNC, variation_permille=0)
 
-    def parts(what: str) -> int:
-        return sum(
-            getattr(c, f"{what}_{part}_ps")
-            for c in (kernel.present, kernel.flush)
-            for part in ("cpu", "memory")
-        )
-
     flushes = -(-pages // (512 * folio_pages))
     zone_locks = flushes * -(-min(pages, 512 * folio_pages) // 63)
-    expected_ps = (
-        pages * parts("entry") + pages // folio_pages * parts("run") + zone_locks * kernel.zone.call_cpu_ps
-    )
-    assert int(outcome.world.process[0].exited_ns) * 1000 == pytest.approx(
-        expected_ps, abs=20_000
-    )  # rounded to ns
-
-
-# Bound by a lock.
+    of_page = kernel.present.total_ps(folio_pages, 0) + kernel.flush.total_ps(folio_pages, 0)
+    expected_ns = (pages * of_page + zone_locks * kernel.zone.call_cpu_ps) / 1000
+    assert int(outcome.world.process[0].exited_ns) == pytest.approx(expected_ns, abs=20)  # rounded
 
 
 @pytest.mark.parametrize("name", ["6.1", "6.11", "6.12"])
@@ -200,23 +173,14 @@ def test_kworkers_gain_at_most_the_inverse_of_the_share_inside_the_device_lock(n
     assert gain[8] > 0.97 * most
 
 
-@pytest.mark.parametrize("name", ["6.14", "6.18", "7.0"])
-def test_kworkers_gain_more_where_no_device_lock_is_left(name):
-    kernel = swaplib.kernel(name)
-    assert drain_entries_per_ms(kernel, 4) > 2.5 * drain_entries_per_ms(kernel, 1)
-
-
 def device_lock_ps(kernel):
     """Picoseconds of an entry in a run of one: inside the device lock, outside of it."""
-    inside = outside = 0
-    for tops, calls in ((kernel.single, 1), (kernel.drain, 1 / kernel.slot_cache_entries)):
-        for top in tops:
-            cost = sum(stage.cost.total_ps(1, calls) for stage in top.walk())
-            if top.lock == Lock.DEVICE:
-                inside += cost
-            else:
-                outside += cost
-    return inside, outside
+    tops = [(top, 1) for top in kernel.single]
+    tops += [(top, 1 / kernel.slot_cache_entries) for top in kernel.drain]
+    parts = {True: 0, False: 0}
+    for top, calls in tops:
+        parts[top.lock == Lock.DEVICE] += sum(stage.cost.total_ps(1, calls) for stage in top.walk())
+    return parts[True], parts[False]
 
 
 def drain_entries_per_ms(kernel, workers):

@@ -1,22 +1,26 @@
 """What more of something must do: contention, thresholds, nodes and workers, and runs that cannot end."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import MS, lock_kernel, quiet_machine
+from strategies import MS, quiet_machine
 
 import swaplib
 from swaplib.model.storm import Background, Phase, Storm
+from swaplib.sim import state
 
-ROOT = Path(__file__).resolve().parents[1]
-GOLDEN = Path(__file__).parent / "golden" / "runs.json"
 SYNC, V3 = swaplib.policy("sync"), swaplib.policy("async-v3")
 SINCE_6_9 = ["6.11", "6.12", "6.14", "6.18", "7.0", "7.x-nopool"]
-TRANSFERS = {"transfer_local_ns": 40, "transfer_remote_ns": 120, "waiter_ns": 4}
+TRANSFERS = {"handover_local_ps": 120_000, "line_local_ps": 30_000, "growth_permille": 50}
+
+
+def simulate(machine, kernel, storm, policy, **options):
+    """Simulate on a kernel and under a policy that are given or named."""
+    kernel = swaplib.kernel(kernel) if isinstance(kernel, str) else kernel
+    policy = swaplib.policy(policy) if isinstance(policy, str) else policy
+    return swaplib.simulate(machine, kernel, storm, policy, **options)
 
 
 def equal_runs(one, other):
@@ -25,52 +29,17 @@ def equal_runs(one, other):
     return same and np.array_equal(one.world.sample, other.world.sample)
 
 
-# Contention
-
-
 @pytest.mark.parametrize("name", swaplib.kernels().name)
 def test_more_simultaneous_walkers_never_spin_less_for_an_entry(name):
     spin = []
     for walkers in (1, 2, 4, 8, 16):
         machine = quiet_machine(walkers, **TRANSFERS)
         storm = Storm("walkers", processes=walkers, swap_entries=4096)
-        outcome = swaplib.simulate(machine, swaplib.kernel(name), storm, SYNC)
+        outcome = simulate(machine, name, storm, SYNC)
         spin.append(outcome.summary().spin_ms / (walkers * 4096))
     assert spin[0] == 0
     assert spin == sorted(spin)
     assert spin[-1] > 0
-
-
-def test_calls_under_one_lock_never_overlap():
-    machine = quiet_machine(5, **TRANSFERS)
-    storm = Storm("walkers", processes=9, swap_entries=[300, 2000], gap_ns=(0, 50_000))
-    outcome = swaplib.simulate(
-        machine, lock_kernel(90_000), storm, V3.but(threshold=4, workers="per_cpu"), grain=4
-    )
-    trace = outcome.df_trace().query("category in ('release', 'drain')").sort_values("start_ms")
-    assert trace.category.nunique() == 2
-    assert (trace.start_ms.to_numpy()[1:] >= trace.end_ms.to_numpy()[:-1]).all()
-    assert trace.cpu.nunique() == 5
-
-
-def test_no_work_runs_before_it_was_queued():
-    machine = quiet_machine(4, gather_record_ps=15_000, queue_work_ns=500)
-    storm = Storm("gaps", processes=6, swap_entries=[300, 12_000], gap_ns=(0, 400_000))
-    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, V3.but(threshold=0))
-    trace = outcome.df_trace()
-    freed, gathered = (
-        trace[trace.category == category]
-        .assign(entries=lambda t: t.end_ms - t.start_ms)
-        .sort_values("end_ms")
-        for category in ("drain", "gather")
-    )
-    assert freed.start_ms.min() >= gathered.end_ms.min() - 500 / MS  # queueing itself is gather time
-    p = outcome.df_processes()
-    last = p[p.swap_entries < 9678]  # one work, queued when the process closes its gather
-    assert (last.swap_freed_ms > last.exited_ms - 1).all()
-
-
-# Who runs first
 
 
 @pytest.mark.parametrize("period_ms", [1, 100])  # a real-time task that runs in between changes nothing
@@ -78,7 +47,7 @@ def test_a_worker_at_nice_minus_20_runs_soon_however_many_exits_wait(period_ms):
     machine = quiet_machine(1, gather_record_ps=15_000, slice_ns=MS)
     monitor = Background(1, MS // 10, period_ms * MS, realtime=True)
     storm = Storm("crowd", processes=16, swap_entries=2000, present_pages=8000, background=(monitor,))
-    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, V3)
+    outcome = simulate(machine, "6.18", storm, V3)
     trace = outcome.df_trace()
     waited = trace[trace.category == "drain"].start_ms.min() - outcome.df_processes().exited_ms.min()
     assert waited < 3  # two slices and what it takes to switch
@@ -88,10 +57,8 @@ def test_a_worker_at_nice_minus_20_runs_soon_however_many_exits_wait(period_ms):
 def test_swap_space_in_front_comes_back_before_the_present_pages():
     machine = quiet_machine(1)
     storm = Storm("one", swap_entries=4096, present_pages=4096)
-    spread, front = (
-        swaplib.simulate(machine, swaplib.kernel("6.18"), storm.but(swapped_in_front=where), SYNC).summary()
-        for where in (False, True)
-    )
+    spread = simulate(machine, "6.18", storm, SYNC).summary()
+    front = simulate(machine, "6.18", storm.but(swapped_in_front=True), SYNC).summary()
     assert front.swap_freed_ms < 0.8 * front.exit_ms_last < spread.swap_freed_ms
     assert front.exit_ms_last == pytest.approx(spread.exit_ms_last, rel=0.001)
 
@@ -99,20 +66,13 @@ def test_swap_space_in_front_comes_back_before_the_present_pages():
 def test_a_dearer_swap_core_adds_its_entry_parts_and_leaves_zram_alone():
     """Without zram's part (deferred, with pages enough) the exit takes longer by as much as with it."""
     storm = Storm("one", swap_entries=4096, run_entries=512, layout="sequential", how="munmap")
+    plain, dear = quiet_machine(2), quiet_machine(2, core_entry_permille=5000)
     added = []
-    for policy in (SYNC, swaplib.policy("zram-deferred")):
-        plain, dear = (
-            swaplib.simulate(
-                quiet_machine(2, core_entry_permille=c), swaplib.kernel("7.0"), storm, policy
-            ).summary()
-            for c in (1000, 5000)
-        )
-        added.append(dear.exit_ms_last - plain.exit_ms_last)
+    for policy in ("sync", "zram-deferred"):
+        exits = [simulate(machine, "7.0", storm, policy).summary().exit_ms_last for machine in (plain, dear)]
+        added.append(exits[1] - exits[0])
     assert added[0] > 0.1
     assert added[1] == pytest.approx(added[0], rel=0.02)
-
-
-# Policies that must be equal
 
 
 @pytest.mark.parametrize("grain", [1, 4, 16])
@@ -120,24 +80,18 @@ def test_a_dearer_swap_core_adds_its_entry_parts_and_leaves_zram_alone():
 @pytest.mark.parametrize("name", swaplib.kernels().name)
 def test_a_threshold_above_the_number_of_exits_is_sync_when_gathering_is_free(name, run_entries, grain):
     machine = quiet_machine(2, slice_ns=MS, switch_ns=1500, **TRANSFERS)
-    storm = Storm(
+    few = Storm(
         "few", processes=3, swap_entries=3000, run_entries=run_entries, present_pages=100, gap_ns=1000
     )
-    one, other = (
-        swaplib.simulate(machine, swaplib.kernel(name), storm, policy, grain=grain)
-        for policy in (SYNC, V3.but(threshold=4))
-    )
-    assert equal_runs(one, other)
+    one = simulate(machine, name, few, SYNC, grain=grain)
+    assert equal_runs(one, simulate(machine, name, few, V3.but(threshold=4), grain=grain))
 
 
 @pytest.mark.parametrize("name", SINCE_6_9)
 def test_on_one_node_a_kworker_a_node_is_the_one_kworker_of_v3(name):
     machine = swaplib.machine("phone-8gb")
     storm = swaplib.storm("camera", machine, swap_entries=15_000, processes=6)
-    one, other = (
-        swaplib.simulate(machine, swaplib.kernel(name), storm, swaplib.policy(policy))
-        for policy in ("async-v3", "async-per-node")
-    )
+    one, other = (simulate(machine, name, storm, policy) for policy in ("async-v3", "async-per-node"))
     assert equal_runs(one, other)
 
 
@@ -146,40 +100,18 @@ def test_on_one_node_a_kworker_a_node_is_the_one_kworker_of_v3(name):
 def test_batching_changes_nothing_where_the_kernel_frees_runs_itself(name, run_entries):
     machine = swaplib.machine("rpi-4b")
     storm = Storm("some", processes=6, swap_entries=5000, run_entries=run_entries)
-    one, other = (
-        swaplib.simulate(machine, swaplib.kernel(name), storm, swaplib.policy(policy))
-        for policy in ("sync", "sync-batched")
-    )
+    one, other = (simulate(machine, name, storm, policy) for policy in ("sync", "sync-batched"))
     assert equal_runs(one, other)
 
 
-def test_batching_is_faster_where_the_kernel_frees_entry_by_entry():
-    machine = quiet_machine(1)
-    storm = Storm("one", swap_entries=8192, run_entries=16)
-    one, other = (
-        swaplib.simulate(machine, swaplib.kernel("6.11"), storm, swaplib.policy(policy))
-        .summary()
-        .exit_ms_last
-        for policy in ("sync", "sync-batched")
-    )
-    assert other < one
-
-
-# Workers
-
-
 def concurrent_works(outcome):
-    """Most kworkers that were freeing at once, in all and on each node."""
-    trace = outcome.df_trace()
-    trace = trace[(trace.kind == "kworker") & trace.category.isin(["drain", "spin"])]
-    node = np.array(outcome.machine.node)[trace.cpu]
-
-    def most(rows):
-        steps = pd.concat([pd.Series(1, rows.start_ms), pd.Series(-1, rows.end_ms)])
-        order = np.lexsort((steps.to_numpy(), steps.index.to_numpy()))
-        return int(steps.to_numpy()[order].cumsum().max())
-
-    return most(trace), [most(trace[node == n]) for n in np.unique(node)]
+    """Most kworkers that were freeing at once on each node."""
+    trace = outcome.df_trace().query("kind == 'kworker' and category in ('drain', 'spin')")
+    found = []
+    for _, rows in trace.groupby(np.array(outcome.machine.node)[trace.cpu]):
+        steps = pd.concat([pd.Series(1, rows.start_ms), pd.Series(-1, rows.end_ms)]).reset_index()
+        found.append(int(steps.sort_values(["index", 0])[0].cumsum().max()))
+    return found
 
 
 def works_at_once(kernel, nodes, max_active):
@@ -187,27 +119,19 @@ def works_at_once(kernel, nodes, max_active):
     machine = quiet_machine(8 * nodes, nodes=nodes)
     storm = Storm("many", processes=6 * nodes, swap_entries=9678 * 3, size_classes=256)
     policy = V3.but(threshold=0, max_active=max_active)
-    return concurrent_works(swaplib.simulate(machine, swaplib.kernel(kernel), storm, policy))
+    return concurrent_works(simulate(machine, kernel, storm, policy))
 
 
-@pytest.mark.parametrize("nodes", [1, 2, 4])
-def test_before_6_9_max_active_1_is_one_work_in_the_system(nodes):
-    assert works_at_once("6.1", nodes, 1)[0] == 1
+def test_before_6_9_max_active_1_is_one_work_in_the_system():
+    machine, long = quiet_machine(8, nodes=2), Storm("many", processes=12, swap_entries=9678 * 3)
+    outcome = simulate(machine, "6.1", long, V3.but(threshold=0))
+    assert (outcome.world.task.kind == state.WORKER).sum() == 1
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 4])
 @pytest.mark.parametrize("max_active", [1, 2, 4])
 def test_since_6_9_max_active_counts_on_each_node(nodes, max_active):
-    total, by_node = works_at_once("6.18", nodes, max_active)
-    assert by_node == [max_active] * nodes
-    assert total == nodes * max_active
-
-
-def test_a_large_max_active_is_shared_among_the_nodes_by_their_cpus():
-    kernel = swaplib.kernel("6.18")
-    assert kernel.workers_on_node(256, 32, 128) == 64
-    assert kernel.workers_on_node(12, 32, 128) == 8
-    assert kernel.workers_on_node(3, 32, 128) == 3
+    assert works_at_once("6.18", nodes, max_active) == [max_active] * nodes
 
 
 def test_the_model_allows_as_many_works_at_once_as_were_measured():
@@ -220,55 +144,43 @@ def test_the_model_allows_as_many_works_at_once_as_were_measured():
         assert row.max_active > 1 or measured == [allowed] * row.nodes  # here the bound was reached
 
 
-def test_per_8_starts_a_worker_for_every_eight_that_exit():
+def test_per_8_starts_a_worker_for_every_eight_that_exit_at_a_time():
     machine = quiet_machine(40)
     storm = Storm("many", processes=24, swap_entries=30_000, size_classes=256)
-    policy = swaplib.policy("async-per-8", threshold=0)
-    assert concurrent_works(swaplib.simulate(machine, swaplib.kernel("6.18"), storm, policy))[0] == 3
-
-
-def test_per_8_starts_no_second_worker_while_fewer_than_nine_exit():
-    machine = quiet_machine(40)
-    storm = Storm("one by one", processes=24, swap_entries=30_000, size_classes=256, gap_ns=MS)
-    policy = swaplib.policy("async-per-8", threshold=0)
-    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, policy)
+    assert concurrent_works(simulate(machine, "6.18", storm, swaplib.policy("async-per-8", threshold=0))) == [
+        3
+    ]
+    few = storm.but(gap_ns=MS)  # at most 8 exit at a time, though there is work for more
+    outcome = simulate(machine, "6.18", few, swaplib.policy("async-per-8", threshold=0))
     assert outcome.df_samples().exiting.max() <= 8
-    assert outcome.df_samples().queued_entries.max() > 30_000  # there was work for more
-    assert concurrent_works(outcome)[0] == 1
+    assert outcome.df_samples().queued_entries.max() > 30_000
+    assert concurrent_works(outcome) == [1]
 
 
 @settings(max_examples=40)
 @given(
-    entries=st.integers(0, 60_000),
-    run_entries=st.sampled_from((1, 2, 16, 512)),
-    threshold=st.integers(0, 1),
+    entries=st.integers(0, 60_000), run_entries=st.sampled_from((1, 2, 16, 512)), threshold=st.integers(0, 1)
 )
 def test_one_process_queues_the_works_that_its_gather_says(entries, run_entries, threshold):
     storm = Storm("one", swap_entries=entries, run_entries=run_entries)
     policy = V3.but(threshold=threshold, swap_entries_min=0)
-    outcome = swaplib.simulate(quiet_machine(2), swaplib.kernel("6.18"), storm, policy)
+    outcome = simulate(quiet_machine(2), "6.18", storm, policy)
     tables = max(1, -(-entries // 512))
     cuts = np.arange(tables + 1) * entries // tables
-    runs = [
-        part
-        for size in np.diff(cuts)
-        for part in [run_entries] * (size // run_entries) + [size % run_entries]
-    ]
-    alone = swaplib.gather(
-        [part for part in runs if part], exiting=1, threshold=threshold, swap_entries_min=0
-    )
+    runs = []
+    for size in np.diff(cuts):
+        runs += [run_entries] * (size // run_entries) + [size % run_entries]
+    runs = [run for run in runs if run]
+    alone = swaplib.gather(runs, exiting=1, threshold=threshold, swap_entries_min=0)
     assert outcome.summary().works == len(alone.works)
     assert outcome.summary().entries_async == entries
-
-
-# Memory
 
 
 @pytest.mark.parametrize("name", ["6.1", "6.11", "6.12", "6.18"])
 def test_deferred_objects_are_freed_after_their_slots_on_every_kernel(name):
     machine = quiet_machine(2)
     storm = Storm("one", swap_entries=20_000)
-    outcome = swaplib.simulate(machine, swaplib.kernel(name), storm, swaplib.policy("zram-deferred"))
+    outcome = simulate(machine, name, storm, "zram-deferred")
     in_pages = int(outcome.world.store.entries[outcome.world.cpu.page].sum())
     in_caches = outcome.stranded - in_pages
     summary = outcome.summary()
@@ -278,20 +190,11 @@ def test_deferred_objects_are_freed_after_their_slots_on_every_kernel(name):
     assert int(outcome.world.counter[0].free_slots) == machine["swap_slots"] - in_caches
 
 
-def test_every_object_waits_in_one_place():
-    storm = Storm("one", swap_entries=20_000)
-    outcome = swaplib.simulate(
-        quiet_machine(1), swaplib.kernel("6.18"), storm, swaplib.policy("zram-deferred")
-    )
-    assert outcome.summary().backlog_entries_peak <= 20_000
-    assert outcome.df_samples().backlog_entries.max() <= 20_000
-
-
 @pytest.mark.parametrize("policy", ["present-first", "sync", "async-v3", "gather-sync"])
 def test_a_reaper_and_the_owner_free_no_entry_twice(policy):
     storm = Storm("two", processes=2, swap_entries=9000, present_pages=3000)
     policy = swaplib.policy(policy, reapers=2)
-    summary = swaplib.simulate(quiet_machine(4), swaplib.kernel("6.18"), storm, policy).summary()
+    summary = simulate(quiet_machine(4), "6.18", storm, policy).summary()
     assert summary.entries_reaped > 0
     assert summary.entries_sync + summary.entries_async + summary.entries_reaped == 18_000
 
@@ -299,14 +202,9 @@ def test_a_reaper_and_the_owner_free_no_entry_twice(policy):
 def test_a_stalled_thread_reclaims_as_soon_as_slots_come_back():
     """Swap is full and memory short; the exit gives slots back long before zspages, and slots are enough."""
     machine = quiet_machine(2, free_pages=1000, watermark_pages=1000, swap_slots=4000)
-    storm = Storm(
-        "full",
-        swap_entries=4000,
-        zspage_objects=64,
-        foreground=(Phase(0, 64),),
-        limit_ns=1000 * MS,
-    )
-    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, SYNC)
+    phases = (Phase(0, 64),)
+    storm = Storm("full", swap_entries=4000, zspage_objects=64, foreground=phases, limit_ns=1000 * MS)
+    outcome = simulate(machine, "6.18", storm, SYNC)
     summary = outcome.summary()
     assert summary.stalls >= 1
     assert summary.slot_failures >= 1
@@ -317,44 +215,33 @@ def test_a_stalled_thread_reclaims_as_soon_as_slots_come_back():
 def test_two_threads_that_reclaim_never_take_the_same_slots():
     machine = quiet_machine(4, free_pages=1000, watermark_pages=1000, swap_slots=100)
     storm = Storm("short", processes=0, foreground=(Phase(0, 400, threads=4),), limit_ns=10 * MS)
-    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, SYNC)
+    outcome = simulate(machine, "6.18", storm, SYNC)
     assert outcome.df_samples().free_slots.min() >= 0
     assert outcome.timed_out
 
 
 def test_munmap_is_gathered_only_where_the_policy_says_so():
     storm = Storm("unmap", processes=2, swap_entries=5000, how="munmap")
-    works = [
-        swaplib.simulate(
-            quiet_machine(3), swaplib.kernel("6.18"), storm, V3.but(threshold=0, dying_only=dying)
-        )
-        .summary()
-        .works
-        for dying in (True, False)
-    ]
-    assert works == [0, 2]
-
-
-# Grains
+    for dying, works in ((True, 0), (False, 2)):
+        policy = V3.but(threshold=0, dying_only=dying)
+        assert simulate(quiet_machine(3), "6.18", storm, policy).summary().works == works
 
 
 def times_and_spin(kernel, storm, policy, grain, cpus):
     """Times in ms (median and last exit, swap back, CPU) and the share of busy time spent spinning."""
     machine = quiet_machine(cpus, prelude_ns=150_000, **TRANSFERS)
-    outcome = swaplib.simulate(machine, swaplib.kernel(kernel), storm, policy, grain=grain, trace=False)
+    outcome = simulate(machine, kernel, storm, policy, grain=grain, trace=False)
     s, busy = outcome.summary(), outcome.df_cpu().drop(columns="idle").to_numpy().sum()
     return np.array([s.exit_ms_median, s.exit_ms_last, s.swap_freed_ms, s.cpu_ms_total]), s.spin_ms / busy
 
 
-@pytest.mark.parametrize("classes", [1, 100])
-@pytest.mark.parametrize("sharing", [1, 8])
+@pytest.mark.parametrize("shares", [1, 8])
 @pytest.mark.parametrize("cpus", [2, 8])
 @pytest.mark.parametrize("kernel", ["6.11", "6.12", "6.18", "7.0", "7.x-nopool"])
 @pytest.mark.parametrize("policy", [SYNC, V3])
-def test_grains_up_to_16_agree_within_a_percent_and_two_points_of_spin(
-    policy, kernel, cpus, sharing, classes
-):
-    storm = Storm("walkers", processes=cpus, swap_entries=20_480, sharing=sharing, size_classes=classes)
+def test_grains_up_to_16_agree_within_a_percent_and_two_points_of_spin(policy, kernel, cpus, shares):
+    classes = 1 if shares == 1 else 100
+    storm = Storm("walkers", processes=cpus, swap_entries=20_480, sharing=shares, size_classes=classes)
     times, spin = times_and_spin(kernel, storm, policy, 1, cpus)
     for grain in (4, 16):
         coarse_times, coarse_spin = times_and_spin(kernel, storm, policy, grain, cpus)
@@ -362,44 +249,14 @@ def test_grains_up_to_16_agree_within_a_percent_and_two_points_of_spin(
         assert coarse_spin == pytest.approx(spin, abs=0.02)
 
 
-# Runs that cannot end
-
-
 def test_real_time_tasks_on_all_cpus_starve_the_worker_until_the_limit():
     """Andrew Morton, 31 Jul 2024: all CPUs busy with SCHED_FIFO, and the kworker never runs."""
     machine = quiet_machine(2)
-    storm = Storm(
-        "starved",
-        processes=2,
-        swap_entries=20_000,
-        background=(Background(2, 2 * MS, 2 * MS, realtime=True),),
-        limit_ns=300 * MS,
-    )
-    outcome = swaplib.simulate(machine, swaplib.kernel("6.18"), storm, V3)
+    busy = (Background(2, 2 * MS, 2 * MS, realtime=True),)
+    storm = Storm("starved", processes=2, swap_entries=20_000, background=busy, limit_ns=300 * MS)
+    outcome = simulate(machine, "6.18", storm, V3)
     summary = outcome.summary()
     assert summary.timed_out
     assert summary.duration_ms == 300
     assert summary.entries_async == 0
     assert (outcome.df_cpu().background > 290).all()
-
-
-def test_real_time_tasks_that_come_after_the_exits_leave_a_backlog_that_nobody_frees():
-    """One CPU is owned from the start; the other is taken when the exits are over."""
-    machine, kernel = quiet_machine(2, gather_record_ps=15_000), swaplib.kernel("6.18")
-    owner = Background(1, 400 * MS, 400 * MS, realtime=True)
-    storm = Storm("late", processes=2, swap_entries=20_000, background=(owner,), limit_ns=300 * MS)
-    policy = V3.but(threshold=0)
-    before = swaplib.simulate(machine, kernel, storm, policy)
-    exits = round(before.summary().exit_ms_last * MS)
-    assert not before.timed_out
-    second = Background(2, 400 * MS, 2 * (exits + MS), realtime=True)  # its threads start half a period apart
-    after = swaplib.simulate(machine, kernel, storm.but(background=(second,)), policy)
-    assert after.timed_out
-    assert after.summary().exit_ms_last == before.summary().exit_ms_last
-    assert 0 < after.df_samples().backlog_entries.iloc[-1] < 40_000
-
-
-def test_a_storm_of_nobody_is_over_at_once():
-    outcome = swaplib.simulate(quiet_machine(1), swaplib.kernel("6.18"), Storm("none", processes=0), SYNC)
-    assert outcome.summary().duration_ms == 0
-    assert len(outcome.df_processes()) == 0

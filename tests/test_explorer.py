@@ -3,29 +3,23 @@
 import html
 import json
 import re
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
-from small_collection import write_collection, write_notebook
 
 import swaplib
-from swaplib import cli
+from swaplib import explore
 from swaplib.analysis.words import finding
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "explore" / "explorer.ipynb"
 # In an order in which each changes what is shown.
-MOVES = {
-    "seed": 3,
-    "processes": 5,
-    "run_entries": 8,
-    "layout": "even-odd",
-    "policy_a": "reaper",
-    "kernel": "6.18",
-}
-MOVES |= {"threshold": 9, "max_active": 2, "policy_b": "adaptive", "worker_nice": 3, "machine": "phone-16gb"}
-MOVES |= {"storm": "munmap"}
+MOVES = {"seed": 3, "processes": 5, "run_entries": 8, "layout": "even-odd", "policy_a": "reaper"}
+MOVES |= {"kernel": "6.18", "gap_ms": 30, "load": 20, "threshold": 9, "max_active": 2}
+MOVES |= {"policy_b": "adaptive", "worker_nice": 3, "machine": "phone-16gb", "storm": "munmap"}
 
 
 @pytest.fixture
@@ -61,7 +55,7 @@ def test_the_notebook_imports_swaplib_alone_and_shows_an_explorer():
 
 
 def test_the_code_that_it_shows_gives_the_runs_that_it_shows(explorer):
-    move(explorer, policy_b="async-per-node", threshold=3, run_entries=16, layout="even-odd", seed=7)
+    move(explorer, policy_b="async-per-node", threshold=3, run_entries=16, seed=7, gap_ms=2, load=30)
     namespace = {"swaplib": swaplib}
     code = html.unescape(re.search("<pre>(.*)</pre>", explorer.code.value, re.DOTALL)[1])
     exec(code.replace("swaplib.plot_timeline(*runs)", ""), namespace)
@@ -129,6 +123,7 @@ def test_what_is_shown_is_what_the_controls_say_after_moves_from_several_threads
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda seed: move(explorer, seed=seed), range(1, 9)))
     assert {outcome.seed for outcome in explorer.outcomes} == {explorer.controls["seed"].value}
+    assert explorer.message.value == ""
     assert html.escape(finding(explorer.outcomes)) in explorer.picture.value
 
 
@@ -146,16 +141,24 @@ def test_the_button_writes_a_trace_of_each_run_that_is_shown_and_keeps_a_file_th
     assert "is not a trace that swaplib wrote" in explorer.message.value
 
 
-def test_an_explorer_is_regenerated_without_its_widgets_and_not_run(tmp_path, monkeypatch, capsys):
-    folder = write_collection(tmp_path / "notebooks")
-    path = folder / "explore" / "slide.ipynb"
-    path.parent.mkdir()
-    write_notebook(path, [("", "# Slide\n\nHow far?"), ("", "import ipywidgets\nipywidgets.IntSlider()")])
-    monkeypatch.setenv("SWAPLIB_NOTEBOOKS", str(folder))
-    assert cli.main(["run", "explore/slide.ipynb"]) == 2
-    assert "slide" in capsys.readouterr().err
-    assert cli.main(["regenerate", "slide"]) == 0
-    stored = json.loads(path.read_text())
-    assert stored["cells"][1]["execution_count"] == 1
-    assert stored["cells"][1]["outputs"] == []
-    assert "widgets" not in stored["metadata"]
+def test_it_says_that_it_computes_and_meanwhile_computes_for_the_last_setting_alone(explorer, monkeypatch):
+    begun, go, seeds = threading.Event(), threading.Event(), []
+
+    def slow(*models):
+        seeds.append(models[-1])
+        begun.set()
+        assert go.wait(60)
+        return simulate(*models)
+
+    simulate = explore.simulate
+    monkeypatch.setattr(explore, "simulate", slow)
+    with ThreadPoolExecutor(4) as threads:
+        moves = [threads.submit(move, explorer, seed=1)]
+        assert begun.wait(60)
+        assert "Computing" in explorer.message.value
+        moves += [threads.submit(move, explorer, seed=seed) for seed in (2, 3)]
+        while len(explorer._asked) < 3:
+            time.sleep(0.01)
+        go.set()
+        [one.result() for one in moves]
+    assert set(seeds[2:]) == {explorer.controls["seed"].value}

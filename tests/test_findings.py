@@ -39,13 +39,6 @@ def test_a_finding_shows_itself_as_text_html_and_values():
     assert bundle[MIME] == {"question": "Q1", "sentence": "It is 3.", "values": {"a": 1}, "verdict": "<i>"}
 
 
-def test_numpy_scalars_become_plain_values():
-    values = {"i": np.int64(12345), "f": np.float32(0.123456), "b": np.bool_(True), "s": np.str_("x")}
-    plain = example(values=values).values
-    assert plain == {"i": 12345, "f": 0.123, "b": True, "s": "x"}
-    assert [type(value) for value in plain.values()] == [int, float, bool, str]
-
-
 @given(st.floats(1e-300, 1e300) | st.floats(-1e300, -1e-300))
 def test_floats_keep_three_significant_figures(number):
     kept = example(values={"x": number}).values["x"]
@@ -100,7 +93,7 @@ def test_a_question_answered_twice_is_an_error_that_names_both_notebooks(tmp_pat
 @pytest.mark.parametrize("text", ["", "[]", '{"cells": [3]}', '{"cells": [{"cell_type": "code"}]}'])
 def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
     (tmp_path / "03_c.ipynb").write_text(text)
-    with pytest.raises(ValueError, match="03_c is not a notebook of format 4"):
+    with pytest.raises(ValueError, match="03_c is no notebook of format 4"):
         findings(tmp_path)
 
 
@@ -109,13 +102,8 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
 )
 def test_a_stored_finding_that_is_none_is_named(tmp_path, bundle):
     write(tmp_path / "03_c.ipynb", {MIME: bundle})
-    with pytest.raises(ValueError, match=r"03_c: an output of type .* is no finding"):
+    with pytest.raises(ValueError, match="03_c is no notebook of format 4, or a finding in it is none"):
         findings(tmp_path)
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere is not a folder; expected one with executed"):
-        findings(tmp_path / "nowhere")
 
 
 def test_strict_nbval_fails_when_only_the_values_of_a_stored_finding_are_altered(tmp_path):

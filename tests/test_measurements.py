@@ -43,39 +43,29 @@ def test_the_tables_of_data_are_measured_storms():
 
 
 def test_a_table_with_the_least_of_columns_is_read(save):
-    frame = swaplib.read_measurements(
-        save("kernel;smp;procs;mb;last_exit_us\n6.6.1;8;1;64;1500,5\n", "runs.csv")
-    )
+    text = "kernel;smp;procs;mb;last_exit_us\n6.6.1;8;1;64;1500,5\n"
+    frame = swaplib.read_measurements(save(text, "runs.csv"))
     (cell,) = swaplib.measured_cells(frame).itertuples()
-    assert (cell.measured, cell.layout_run, cell.swap_frac, cell.how, cell.accel) == (
-        1.5005,
-        1,
-        1,
-        "exit",
-        "native",
-    )
+    usual = (cell.layout_run, cell.swap_frac, cell.how, cell.accel)
+    assert (cell.measured, usual) == (1.5005, (1, 1, "exit", "native"))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("kernel,", "release,", "has no column 'kernel'; measured storms need kernel, smp, procs, mb"),
-        (
-            "exit_cpu_us_sum,swap_back99_us",
-            "a,b",
-            "measures nothing; expected at least one column of exit_cpu_us_sum",
-        ),
+        ("exit_cpu_us_sum,swap_back99_us", "a,b", "measures nothing; expected at least one column of exit_c"),
         ("1,64,1.0", "one,64,1.0", "row 2: column 'procs' is 'one'; expected a whole number"),
-        ("1,64,1.0", "1,64,1.5", "row 2: column 'swap_frac' is 1.5; expected a share between 0 and 1"),
-        ("1,64,1.0,16", "1,64,1.0,3", "row 2: column 'layout_run' is 3; expected one of 1, -2, 16, 0"),
-        ("1,64,1.0", "1,0.5,1.0", "row 2: column 'mb' is 0.5; expected whole MiB"),
-        ("0,5000", "0,-5", "row 2: column 'exit_cpu_us_sum' is -5.0; expected 0 or more"),
-        ("6.18.44,2,1", ",2,1", "row 2: column 'kernel' is empty"),
+        ("1,64,1.0", "1,64,1.5", "row 2: column 'swap_frac' is 1.5; expected swap_frac >= 0 and"),
         (
-            STORMS[STORMS.index("6.18.44,2,1") :],
-            "6.18.44,2,0,64,1.0,16,1,1,,,,\n",
-            "no row that a model can be compared",
+            "1,64,1.0,16",
+            "1,64,1.0,3",
+            "row 2: column 'layout_run' is 3; expected layout_run in .1, -2, 16, 0",
         ),
+        ("1,64,1.0", "1,0.5,1.0", "row 2: column 'mb' is 0.5; expected mb >= 1"),
+        ("0,5000", "0,-5", "row 2: column 'exit_cpu_us_sum' is -5.0; expected not exit_cpu_us_sum < 0"),
+        ("6.18.44,2,1", ",2,1", "row 2: column 'kernel' is empty"),
+        (STORMS[STORMS.index("6.18") :], "6.18,2,0,64,1,16,1,1,,,,\n", "no row that a model can be compared"),
     ],
 )
 def test_a_table_of_storms_that_is_wrong_is_refused_with_its_row(save, old, new, says):

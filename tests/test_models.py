@@ -1,17 +1,18 @@
 """Kernels, machines, storms and policies: what they refuse by name, what they draw, and their rules."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import MS, QUIET, lock_kernel, quiet_machine
+from strategies import QUIET, lock_kernel, quiet_machine
 
 import swaplib
 from swaplib.model.kernel import Cost, Lock, Stage
 from swaplib.model.policy import Grouping, Hold, Policy, Workers
-from swaplib.model.storm import Background, Phase, Storm, background_load, random_words, sorted_run_entries
+from swaplib.model.storm import Background, Phase, Storm, random_words, sorted_run_entries
 
 SYNC = swaplib.policy("sync")
 ONE = Storm("one", swap_entries=100)
@@ -21,38 +22,61 @@ WORDS = {
 }
 DRAWN = [[0, 548, 959, 1328], [380, 948, 269, 997], [7, 7, 7, 8]]  # kill_ns, swap_entries, present_pages
 
-
-# Machines
+a_machine, a_kernel = partial(replace, quiet_machine(1)), partial(lock_kernel, 1000)
+a_policy, a_storm = partial(Policy, "mine"), partial(Storm, "mine")
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("build", "change", "message"),
     [
-        ({"capacity": (), "node": (), "pod": ()}, r"number of CPUs is 0; expected a whole number from 1 to"),
-        ({"capacity": (1024,) * 4097}, r"number of CPUs is 4097; expected a whole number from 1 to 4096"),
-        ({"capacity": (0,)}, r"capacity\[0\] is 0; expected a whole number from 1 to 1024"),
-        ({"capacity": (2048,)}, r"capacity\[0\] is 2048"),
-        ({"capacity": None}, r"capacity is None; expected a tuple"),
+        (a_machine, {"capacity": (), "node": (), "pod": ()}, r"machine 'quiet': number of CPUs is 0"),
+        (a_machine, {"capacity": (0,)}, r"capacity\[0\] is 0; expected a whole number from 1 to 1024"),
+        (a_machine, {"capacity": None}, r"capacity is None; expected a tuple"),
+        (a_machine, {"node": (1024,)}, r"node\[0\] is 1024; expected a whole number from 0 to 1023"),
+        (a_machine, {"numbers": None}, r"numbers is None; expected a Mapping"),
+        (a_machine, {"node": (0, 0)}, r"capacity, node and pod must name the same CPUs"),
+        (a_machine, {"pod": (1,)}, r"every pod needs a CPU.*got pods \[1\]"),
+        (a_machine, {"preemption": "none"}, r"preemption is 'none'; expected one of full, voluntary"),
+        (a_machine, {"numbers": {**QUIET, "switch_ns": -1}}, r"switch_ns is -1; expected a whole number"),
+        (a_machine, {"numbers": {**QUIET, "switch_ns": 1.5}}, r"switch_ns is 1.5; expected a whole number"),
+        (a_machine, {"numbers": {**QUIET, "speed": 1}}, r"number is 'speed'; expected one of"),
+        (a_machine, {"numbers": {k: v for k, v in QUIET.items() if k != "wake_ns"}}, r"wake_ns is missing"),
+        (a_machine, {"numbers": {**QUIET, "memory_pages": 1}}, r"free_pages is more than memory_pages 1"),
+        (a_kernel, {"native_call": "folio"}, r"kernel 'one lock': native_call is 'folio'; expected one of"),
+        (a_kernel, {"slot_cache_entries": 64}, r"a slot cache and the stages that drain it go together"),
+        (a_kernel, {"run": ()}, r"single and run need at least one stage"),
+        (a_kernel, {"run": None}, r"run is None; expected a tuple"),
+        (a_kernel, {"walk": 5}, r"walk is 5; expected a Cost"),
+        (a_kernel, {"ordered_single": 2}, r"ordered_single is 2; expected a bool"),
         (
-            {"capacity": (1024, 1024), "node": (0, 2), "pod": (0, 1)},
-            r"every node needs a CPU.*got nodes \[0, 2\]",
+            a_policy,
+            {"hold": "gathr"},
+            r"policy 'mine': hold is 'gathr'; expected one of nowhere, gather, list",
         ),
-        ({"node": (4_000_000_000,)}, r"node\[0\] is 4000000000; expected a whole number from 0 to 1023"),
-        ({"numbers": None}, r"numbers is None; expected a Mapping"),
-        ({"numbers": {**QUIET, "fault_ns": 1 << 44}}, r"fault_ns is 17592186044416; expected"),
-        ({"node": (0, 0)}, r"capacity, node and pod must name the same CPUs"),
-        ({"pod": (1,)}, r"every pod needs a CPU"),
-        ({"preemption": "none"}, r"preemption is 'none'; expected one of full, voluntary"),
-        ({"numbers": {**QUIET, "switch_ns": -1}}, r"switch_ns is -1; expected a whole number from 0"),
-        ({"numbers": {**QUIET, "switch_ns": 1.5}}, r"switch_ns is 1.5; expected a whole number"),
-        ({"numbers": {**QUIET, "speed": 1}}, r"number is 'speed'; expected one of"),
-        ({"numbers": {k: v for k, v in QUIET.items() if k != "wake_ns"}}, r"wake_ns is missing"),
-        ({"numbers": {**QUIET, "memory_pages": 1}}, r"free_pages is more than memory_pages 1"),
+        (a_policy, {"worker_nice": 20}, r"worker_nice is 20; expected a whole number from -20 to 19"),
+        (a_policy, {"backlog_entries_max": 0}, r"backlog_entries_max is 0"),
+        (a_policy, {"reapers": True}, r"reapers is True; expected a whole number"),
+        (a_storm, {"swap_entries": 1.5}, r"storm 'mine': swap_entries is 1.5; expected a whole number"),
+        (a_storm, {"swap_entries": []}, r"swap_entries is an empty list; expected equally likely values"),
+        (a_storm, {"gap_ns": (5, 1)}, r"gap_ns is \(5, 1\); expected a range"),
+        (a_storm, {"run_entries": 513}, r"run_entries is 513; expected a whole number from 1 to 512"),
+        (a_storm, {"layout": "sorted"}, r"layout is 'sorted'; expected one of random, sequential, even-odd"),
+        (a_storm, {"how": "crash"}, r"how is 'crash'; expected one of exit, munmap"),
+        (a_storm, {"processes": 1000, "gap_ns": 1 << 50}, r"gap_ns is 1125899906842624; expected a whole"),
+        (a_storm, {"cold": "no"}, r"cold is 'no'; expected a bool"),
+        (a_storm, {"background": 3}, r"background is 3; expected a tuple"),
+        (a_storm, {"foreground": [3]}, r"foreground\[0\] is 3; expected a Phase"),
+        (ONE.but, {"proceses": 2}, r"storm 'one': choice is 'proceses'; expected one of .*processes"),
+        (SYNC.but, {"treshold": 3}, r"policy 'sync' has no choice 'treshold'; its choices are .*threshold"),
+        (Background, {"threads": 0, "burst_ns": 1, "period_ns": 1}, r"background: threads is 0"),
+        (Phase, {"cpu_ns": 0, "pages": -1}, r"foreground phase: pages is -1"),
+        (Cost, {"entry_cpu_ps": 1.0}, r"entry_cpu_ps is 1.0; expected a whole number from 0 to 1000000000"),
+        (Stage, {"name": "free", "acquired": "page"}, r"stage 'free': acquired is 'page'; expected one of"),
     ],
 )
-def test_a_machine_refuses_by_name(change, message):
-    with pytest.raises(ValueError, match=f"machine 'quiet': {message}"):
-        replace(quiet_machine(1), **change)
+def test_a_model_refuses_by_name(build, change, message):
+    with pytest.raises(ValueError, match=message):
+        build(**change)
 
 
 def test_a_changed_number_is_marked_as_assumed():
@@ -64,42 +88,8 @@ def test_a_changed_number_is_marked_as_assumed():
 def test_numbers_of_numpy_become_whole_numbers_that_do_not_overflow():
     machine = replace(quiet_machine(1), capacity=[np.int64(512)]).but(fault_ns=np.int32(5))
     storm = Storm("mine", processes=np.uint8(200), swap_entries=(np.int16(1), 2))
-    assert [
-        type(one) for one in (*machine.capacity, machine["fault_ns"], storm.processes, *storm.swap_entries)
-    ] == [int] * 5
-
-
-# Kernels
-
-
-@pytest.mark.parametrize("bad", [-1, 10**9 + 1, 1.0, True, None])
-def test_a_cost_that_is_no_number_of_picoseconds_is_refused(bad):
-    with pytest.raises(
-        ValueError, match=rf"entry_cpu_ps is {bad}; expected a whole number from 0 to 1000000000"
-    ):
-        Cost(entry_cpu_ps=bad)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"native_call": "folio"}, r"native_call is 'folio'; expected one of entry, run, run-of-two"),
-        ({"slot_cache_entries": 64}, r"a slot cache and the stages that drain it go together"),
-        ({"zone_pages": 0}, r"zone_pages is 0"),
-        ({"run": ()}, r"single and run need at least one stage"),
-        ({"run": None}, r"run is None; expected a tuple"),
-        ({"walk": 5}, r"walk is 5; expected a Cost"),
-        ({"ordered_single": 2}, r"ordered_single is 2; expected a bool"),
-    ],
-)
-def test_a_kernel_refuses_by_name(change, message):
-    with pytest.raises(ValueError, match=f"kernel 'one lock': {message}"):
-        lock_kernel(1000, **change)
-
-
-def test_a_stage_that_takes_its_lock_neither_by_call_nor_by_entry_is_refused():
-    with pytest.raises(ValueError, match=r"stage 'free': acquired is 'page'; expected one of call, entry"):
-        Stage("free", lock=Lock.DEVICE, acquired="page")
+    numbers = (*machine.capacity, machine["fault_ns"], storm.processes, *storm.swap_entries)
+    assert {type(number) for number in numbers} == {int}
 
 
 def test_features_follow_from_the_stages():
@@ -131,14 +121,6 @@ def test_workers_a_node_follow_commit_5797b1c18919(max_active, cpus):
         assert kernel.workers_on_node(max_active, node, sum(cpus)) == exact
 
 
-def test_before_6_9_one_max_active_is_a_limit_of_the_system():
-    assert swaplib.kernel("6.1").workers_on_node(1, 4, 8) == 0
-    assert swaplib.kernel("6.11").workers_on_node(1, 4, 8) == 1
-
-
-# Policies
-
-
 def test_choices_may_be_given_by_name():
     policy = Policy("mine", hold="gather", grouping="cluster", workers="per_cpu")
     assert [policy.hold, policy.grouping, policy.workers] == [Hold.GATHER, Grouping.CLUSTER, Workers.PER_CPU]
@@ -147,93 +129,11 @@ def test_choices_may_be_given_by_name():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"hold": "gathr"}, r"hold is 'gathr'; expected one of nowhere, gather, list"),
-        ({"threshold": -1}, r"threshold is -1"),
-        ({"worker_nice": 20}, r"worker_nice is 20; expected a whole number from -20 to 19"),
-        ({"max_active": 0}, r"max_active is 0; expected a whole number from 1 to 512"),
-        ({"max_active": 513}, r"max_active is 513"),
-        ({"backlog_entries_max": 0}, r"backlog_entries_max is 0"),
-        ({"reapers": True}, r"reapers is True; expected a whole number"),
-    ],
-)
-def test_a_policy_refuses_by_name(change, message):
-    with pytest.raises(ValueError, match=f"policy 'mine': {message}"):
-        Policy("mine", **change)
-
-
-def test_an_unknown_choice_is_refused_with_the_choices():
-    with pytest.raises(
-        ValueError, match=r"policy 'async-v3' has no choice 'treshold'; its choices are .*threshold"
-    ):
-        swaplib.policy("async-v3", treshold=3)
-
-
-def test_a_changed_policy_says_so_in_its_name():
-    assert swaplib.policy("async-v3", threshold=4, worker_nice=0).name == "async-v3 threshold=4 worker_nice=0"
-
-
-# Storms
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"processes": -1}, r"processes is -1"),
-        ({"swap_entries": -1}, r"swap_entries is -1"),
-        ({"swap_entries": 1.5}, r"swap_entries is 1.5; expected a whole number"),
-        ({"swap_entries": []}, r"swap_entries is an empty list; expected equally likely values"),
-        ({"gap_ns": (5, 1)}, r"gap_ns is \(5, 1\); expected a range"),
-        ({"run_entries": 513}, r"run_entries is 513; expected a whole number from 1 to 512"),
-        ({"run_entries": [1, 0]}, r"run_entries is 0"),
-        ({"layout": "sorted"}, r"layout is 'sorted'; expected one of random, sequential, even-odd"),
-        ({"how": "crash"}, r"how is 'crash'; expected one of exit, munmap"),
-        ({"same_filled_permille": 1001}, r"same_filled_permille is 1001"),
-        ({"limit_ns": 1 << 60}, r"limit_ns is 1152921504606846976; expected a whole number from 1 to"),
-        ({"swap_entries": 1 << 50}, r"swap_entries is 1125899906842624; expected"),
-        (
-            {"processes": 1000, "gap_ns": 1 << 50},
-            r"gap_ns is 1125899906842624; expected a whole number from 0 to",
-        ),
-        ({"gap_ns": (None, 1)}, r"gap_ns is None; expected a whole number"),
-        ({"cold": "no"}, r"cold is 'no'; expected a bool"),
-        ({"background": 3}, r"background is 3; expected a tuple"),
-        ({"foreground": [3]}, r"foreground\[0\] is 3; expected a Phase"),
-    ],
-)
-def test_a_storm_refuses_by_name(change, message):
-    with pytest.raises(ValueError, match=f"storm 'mine': {message}"):
-        Storm("mine", **change)
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: Background(0, 1, 1), "background: threads is 0"),
-        (lambda: Background(1, 1 << 60, 1), "background: burst_ns is 1152921504606846976"),
-        (lambda: Background(1, 1, 1, nice=20), "background: nice is 20"),
-        (lambda: Phase(1 << 60), "foreground phase: cpu_ns is 1152921504606846976"),
-        (lambda: Phase(0, -1), "foreground phase: pages is -1"),
-        (lambda: Phase(0, 1, 0), "foreground phase: threads is 0"),
-        (lambda: ONE.but(proceses=2), "storm 'one': choice is 'proceses'; expected one of .*processes"),
-    ],
-)
-def test_the_parts_of_a_storm_refuse_by_name(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
-
-
-@pytest.mark.parametrize(
     ("numbers", "change", "message"),
     [
         ({"swap_slots": 999}, {}, r"storm 'big' has 1000 swap entries; machine 'quiet' has 999"),
         ({"swap_slots": 1000}, {"swap_used_entries": 1}, r"has 1001 swap entries; machine 'quiet' has 1000"),
-        (
-            {"memory_pages": 1000, "free_pages": 900},
-            {},
-            r"storm 'big' needs 1150 pages.*machine 'quiet' has 1000",
-        ),
+        ({"memory_pages": 1000, "free_pages": 900}, {}, r"needs 1150 pages.*machine 'quiet' has 1000"),
         ({"memory_pages": 1000, "free_pages": 0}, {"present_pages": 751}, r"needs 1001 pages"),
         ({"memory_pages": 1000, "free_pages": 0}, {"file_pages": 751}, r"needs 1001 pages"),
     ],
@@ -242,12 +142,6 @@ def test_a_storm_that_cannot_fit_is_refused_before_it_runs(numbers, change, mess
     storm = Storm("big", swap_entries=1000, **change)  # 250 pages of zram at a ratio of 4
     with pytest.raises(ValueError, match=message):
         swaplib.simulate(quiet_machine(1, **numbers), lock_kernel(1000), storm, SYNC)
-
-
-def test_a_storm_that_just_fits_runs():
-    machine = quiet_machine(1, memory_pages=1000, free_pages=0, swap_slots=1000)
-    storm = Storm("big", swap_entries=1000, present_pages=750)
-    assert swaplib.simulate(machine, lock_kernel(1000), storm, SYNC).summary().entries_sync == 1000
 
 
 def test_raw_words_are_the_same_on_every_machine():
@@ -259,20 +153,8 @@ def test_raw_words_are_the_same_on_every_machine():
 def test_a_known_storm_is_drawn():
     storm = Storm("known", processes=4, swap_entries=(10, 1000), present_pages=[7, 8], gap_ns=(0, 1000))
     deaths = storm.draw(quiet_machine(3, nodes=3), seed=5)
-    assert [
-        column.tolist() for column in (deaths.kill_ns, deaths.swap_entries, deaths.present_pages)
-    ] == DRAWN
+    assert [deaths.kill_ns.tolist(), deaths.swap_entries.tolist(), deaths.present_pages.tolist()] == DRAWN
     assert deaths.node.tolist() == [0, 1, 2, 0]
-
-
-@given(seed=st.integers(0, 2**32), low=st.integers(0, 1000), width=st.integers(0, 1000))
-def test_draws_stay_in_their_range_and_the_first_kill_is_at_zero(seed, low, width):
-    storm = Storm("drawn", processes=20, swap_entries=(low, low + width), gap_ns=(low, low + width))
-    deaths = storm.draw(quiet_machine(1), seed)
-    assert ((deaths.swap_entries >= low) & (deaths.swap_entries <= low + width)).all()
-    assert deaths.kill_ns[0] == 0
-    gaps = np.diff(deaths.kill_ns)
-    assert ((gaps >= low) & (gaps <= low + width)).all()
 
 
 def test_a_source_of_randomness_does_not_disturb_another():
@@ -288,11 +170,6 @@ def test_a_source_of_randomness_does_not_disturb_another():
     assert (storm.draw(machine, 3, experiment=1).swap_entries != before.swap_entries).any()
 
 
-def test_every_value_of_a_list_is_about_equally_likely():
-    drawn = Storm("many", processes=9000, swap_entries=[1, 2, 3]).draw(quiet_machine(1)).swap_entries
-    assert (abs(np.bincount(drawn)[1:] - 3000) < 150).all()  # three standard deviations are 134
-
-
 @pytest.mark.parametrize(
     ("layout", "batch", "sharing", "expected"),
     [
@@ -306,17 +183,6 @@ def test_every_value_of_a_list_is_about_equally_likely():
 )
 def test_sorting_a_batch_joins_the_runs_that_lie_in_it(layout, batch, sharing, expected):
     assert sorted_run_entries(layout, 1, 100_000, batch, sharing) == expected
-
-
-def test_a_background_load_uses_its_share_of_the_capacity():
-    machine = swaplib.machine("phone-8gb")
-    (load,) = background_load(machine, 600, 16, 8 * MS)
-    used = load.threads * load.burst_ns * 1024 / load.period_ns
-    assert used == pytest.approx(0.6 * sum(machine.capacity), rel=1e-6)
-    assert background_load(machine, 0, 16, 8 * MS) == ()
-
-
-# Together
 
 
 @pytest.mark.parametrize("kernel", ["6.14", "6.18", "7.0", "7.x-nopool"])
@@ -340,9 +206,7 @@ def test_the_largest_costs_that_are_not_refused_still_add_up():
 def test_a_lock_inside_itself_is_refused():
     inside = Stage("inside", Cost(), Lock.DEVICE)
     kernel = lock_kernel(1000, run=(Stage("outer", Cost(), Lock.DEVICE, children=(inside,)),))
-    with pytest.raises(
-        ValueError, match=r"kernel 'one lock': stage 'inside' takes the DEVICE lock while it is held"
-    ):
+    with pytest.raises(ValueError, match="kernel 'one lock': stage 'inside' takes the DEVICE lock while"):
         swaplib.simulate(quiet_machine(1), kernel, ONE, SYNC)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from test_calibrate import LAB, SYNC, write_csv
+from test_calibrate import LAB, write_csv
 
 import swaplib
-from swaplib.analysis.machine_file import with_cpus
+from swaplib.analysis.calibrate import with_cpus
 from swaplib.answers import findings_in
 from swaplib.run import collection, execute
 
@@ -24,14 +24,14 @@ def run(**parameters):
 
 
 def test_a_csv_with_one_and_two_processes_is_answered_with_four_and_eight(tmp_path):
-    truth, kernel = with_cpus(LAB, 4).but(cpu_cost_permille=600, transfer_local_ns=70), swaplib.kernel("6.12")
+    truth, kernel = with_cpus(LAB, 4).but(cpu_cost_permille=600, line_local_ps=70_000), swaplib.kernel("6.12")
     write_csv(tmp_path / "runs.csv", truth, kernel, "6.12.63-generic")
     rows = pd.read_csv(tmp_path / "runs.csv")
     rows[rows.procs <= 2].to_csv(tmp_path / "runs.csv", index=False)
     found = run(source=str(tmp_path / "runs.csv"), write_to=str(tmp_path / "mine.toml"))
     cells = swaplib.measured_cells(rows, ["exit_cpu_ms", "last_exit_ms"])
     cells = cells[(cells.procs > 2) & (cells.swap_frac == 1) & (cells.layout_run == 1)]
-    expected = swaplib.predict(cells, truth, kernel, SYNC)
+    expected = swaplib.predict(cells, truth, kernel)
     said = [found["values"][f"predicted_{cell.metric}_{cell.procs}"] for cell in expected.itertuples()]
     assert np.allclose(said, expected.predicted, rtol=0.15)
     assert "no others were measured" in found["sentence"]
@@ -52,8 +52,8 @@ def test_the_second_machine_that_was_measured_is_predicted_from_one_and_two_proc
     assert error[more.metric == "exit_cpu_ms"].max() < 0.2
     assert error.max() < 0.3
     table = fit.parameters.set_index("parameter")
-    assert table.identified[["transfer_local_ns", "present", "wall"]].all()
-    assert table.value.transfer_local_ns > 5 * table.start.transfer_local_ns
+    assert table.identified[["line_local_ps", "present", "wall"]].all()
+    assert table.value.line_local_ps > 5 * table.start.line_local_ps
 
 
 def test_a_log_of_kills_is_answered_with_a_policy(tmp_path):
@@ -68,5 +68,5 @@ def test_a_log_of_kills_is_answered_with_a_policy(tmp_path):
 
 def test_what_cannot_be_answered_is_refused_in_one_sentence():
     assert "no file and no table of data/ 'nowhere.csv'; expected" in run(source="nowhere.csv")
-    assert "several kernels" in run(source="measured/exit_storm_instructions")
+    assert "several values of kernel" in run(source="measured/exit_storm_instructions")
     assert "parameter 'kernel' is '5.4'" in run(kernel="5.4")

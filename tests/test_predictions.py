@@ -3,23 +3,20 @@
 import pandas as pd
 import pytest
 
-from swaplib.analysis.cells import measured_cells, with_splits
-from swaplib.analysis.predictions import MOST_FOLIO_PAGES, STORM_TABLES, predicted_table
-from swaplib.evidence.data import load
+import swaplib
+from swaplib.analysis.predictions import MOST_FOLIO_PAGES, predicted_table
 
 
 @pytest.mark.parametrize("name", ["exit_storms", "munmap"])
 def test_the_committed_predictions_are_those_of_the_present_model(name):
-    stored = load(f"predictions/{name}")
+    stored = swaplib.load(f"predictions/{name}")
     pd.testing.assert_series_equal(predicted_table(name).predicted_ms, stored.predicted_ms, rtol=1e-6)
 
 
 def test_every_cell_of_split_test_is_predicted_and_so_are_eight_processes_that_no_file_holds():
-    stored = load("predictions/exit_storms")
-    for table in STORM_TABLES:
-        cells = measured_cells(
-            with_splits(table).query("split == 'test' and folio_pages <= @MOST_FOLIO_PAGES")
-        )
+    stored = swaplib.load("predictions/exit_storms")
+    for table in swaplib.STORM_TABLES:
+        rows = swaplib.with_splits(table)
+        cells = swaplib.measured_cells(rows[(rows.split == "test") & (rows.folio_pages <= MOST_FOLIO_PAGES)])
         assert len(cells) == (stored[stored.table == table].split == "test").sum()
-    assert MOST_FOLIO_PAGES == 16
     assert set(stored[stored.split == "kept back"].procs) == {8}

@@ -51,9 +51,8 @@ def test_a_notebook_is_a_copy_that_is_regenerated(monkeypatch, tmp_path, capsys)
     book = nbformat.read(ROOT / "notebooks" / "03_gather.ipynb", as_version=4)
     book.cells[0].source = "# 13 · Mine\n\nWhat is mine?"
     for cell in book.cells:
-        cell.source = cell.source.replace('finding(\n    "gather"', 'finding(\n    "mine"').replace(
-            "= 366488", "= 4096"
-        )
+        cell.source = cell.source.replace('finding(\n    "gather"', 'finding(\n    "mine"')
+        cell.source = cell.source.replace("= 366488", "= 4096")
     nbformat.write(book, tmp_path / "13_mine.ipynb")
     monkeypatch.setenv("SWAPLIB_NOTEBOOKS", str(tmp_path))
     assert main(["regenerate", "13"]) == 0
@@ -101,9 +100,8 @@ def carried_out(blocks, folder, runs):
     (folder / "data").symlink_to(ROOT / "data")
     changed = set()
     for block in blocks:
-        name, where, lines = re.fullmatch(
-            r"# ([\w/.]+), (at the end|after: .*?)\n(.*)", block, re.DOTALL
-        ).groups()
+        head = re.compile(r"# ([\w/.]+), (at the end|after: .*?)\n(.*)", re.DOTALL)
+        name, where, lines = head.fullmatch(block).groups()
         text = (copy / name).read_text(encoding="utf-8")
         if where == "at the end":
             text += "\n\n" + lines
@@ -116,8 +114,8 @@ def carried_out(blocks, folder, runs):
         changed.add(name)
     done = subprocess.run(
         [sys.executable, "-c", RUN.replace("{runs}", runs)],
-        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder), "NUMBA_DISABLE_JIT": "1"},
+        cwd=folder,
         capture_output=True,
         text=True,
     )

@@ -1,14 +1,15 @@
 """The report needs nothing from outside, escapes what it shows, and hides no failure."""
 
+import json
 import re
 from html.parser import HTMLParser
 
 import nbformat
 import pytest
-from small_collection import BROKEN, write_collection, write_notebook
+from small_collection import BROKEN, write_collection
 
 from swaplib.answers import finding
-from swaplib.report import keep, open_results, write_report
+from swaplib.report import keep, kept, open_results, write_report
 from swaplib.run import Execution, UsageError, collection
 
 PICTURE = "iVBORw0KGgo="
@@ -33,38 +34,41 @@ class Addresses(HTMLParser):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def notebooks(tmp_path, monkeypatch):
     """Make a collection of which one notebook shows a picture, and one fails."""
     folder = write_collection(
         tmp_path / "notebooks", **{"03_broken": BROKEN, "06_show": [("", SHOW), ("", "1")]}
     )
     (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     monkeypatch.setenv("SWAPLIB_NOTEBOOKS", str(folder))
-    return folder
+    return collection()
 
 
 @pytest.fixture
-def written(folder, tmp_path):
+def written(notebooks, tmp_path):
     """Write a report on outputs made by hand: two answered, one failed, one did not start."""
-    _, dice, coins, broken, show = notebooks = collection()
+    _, dice, coins, broken, show = notebooks
     results = tmp_path / "results"
-    open_results(results, notebooks, force=False)
+    open_results(results)
     answer = finding("Q2", "It is <b>3</b> & more.", values={}, verdict="a < b")._repr_mimebundle_()
-    picture = {"image/png": PICTURE}
     first = finding("Q1", "Yes.", values={}, verdict="yes")._repr_mimebundle_()
-    for notebook, parameters, outputs in ((dice, {"label": "<i>"}, [answer]), (show, {}, [first, picture])):
-        keep(results, Execution(notebook, parameters, stored(notebook, *outputs), None, 1.26))
-    keep(results, Execution(coins, {}, None, "did not start: no <kernel>", 0.5))
-    keep(results, Execution(broken, {}, stored(broken), "cell [3]: ValueError: <script>x</script>", 2))
-    write_notebook(tmp_path / "slide" / "slide.ipynb", [("", "# Slide\n\nHow <far>?")])
-    index = write_report(results, notebooks, collection(tmp_path / "slide"))
+    failed = {"output_type": "error", "ename": "ValueError", "evalue": "<script>x</script>", "traceback": []}
+    keep(results, Execution(dice, stored(dice, {"data": answer}), "", 1.26))
+    keep(results, Execution(show, stored(show, {"data": first}, {"data": {"image/png": PICTURE}}), "", 1))
+    keep(results, Execution(coins, "", "did not start: no <kernel>", 0.5))
+    keep(results, Execution(broken, stored(broken, failed), "cell [3]", 2))
+    index = write_report(results, notebooks)
     return {path.stem: path.read_text() for path in index.parent.glob("*.html")}
 
 
-def stored(notebook, *bundles):
+def stored(notebook, *outputs):
     """Return a notebook's text with outputs in its last cell, which was executed."""
     executed = nbformat.read(notebook.path, 4)
-    executed.cells[-1].outputs = [nbformat.v4.new_output("display_data", data=bundle) for bundle in bundles]
+    display = {"output_type": "display_data", "metadata": {}}
+    executed.cells[-1].outputs = [nbformat.from_dict({**display, **output}) for output in outputs]
+    for output in executed.cells[-1].outputs:
+        if output.output_type == "error":
+            del output["metadata"]
     executed.cells[-1].execution_count = 3
     return nbformat.writes(executed)
 
@@ -76,16 +80,13 @@ def test_every_page_is_whole_and_a_policy_forbids_to_load_anything(written):
         assert [address for address in found.loaded if not address.startswith("data:")] == []
         assert "script" not in found.tags
         assert re.search("<meta [^>]*content=\"default-src 'none'; ", text)
-        assert text.count("<h1") == 1
     assert sum(address.startswith("data:image/png") for address in Addresses(written["06_show"]).loaded) == 2
 
 
 def test_every_link_leads_somewhere_and_what_the_report_lacks_becomes_text(written):
     for text in written.values():
-        found = Addresses(text)
         anchors = re.findall(r' id="([^"]*)"', text)
-        assert len(anchors) == len(set(anchors))
-        for link in found.links:
+        for link in Addresses(text).links:
             page, _, anchor = link.partition("#")
             assert page.removesuffix(".html") in written if page else anchor in anchors
     assert "01_dice.html#x" in Addresses(written["06_show"]).links
@@ -98,44 +99,42 @@ def test_code_is_folded_and_parameters_are_shown(written):
     assert "<summary>Code, cell 3</summary>" in written["01_dice"]
 
 
-def test_the_front_page_shows_question_answer_verdict_time_parameters_and_key_figure(written):
+def test_the_front_page_shows_question_answer_verdict_and_key_figure(written):
     text = written["index"]
     assert "How many sides has the die, and why?" in text
     assert "It is &lt;b&gt;3&lt;/b&gt; &amp; more." in text
     assert "<strong>a &lt; b</strong>" in text
-    assert "1.3 s" in text
-    assert "label = &lt;i&gt;" in text
     assert text.count(PICTURE) == 1
     assert re.findall(r"<tr><td>(Q\d+)", text) == ["Q1", "Q2"]
-    assert "How &lt;far&gt;?" in text
-    assert "00_start" not in written
 
 
 def test_a_failure_is_shown_with_its_error_escaped(written):
     for page in ("index", "03_broken"):
-        assert "ailed: cell [3]: ValueError: &lt;script&gt;x&lt;/script&gt;" in written[page]
+        assert "Failed: ValueError: &lt;script&gt;x&lt;/script&gt;" in written[page]
     for page in ("index", "02_coins"):
         assert "did not start: no &lt;kernel&gt;" in written[page]
 
 
-def test_a_damaged_notebook_is_said_and_left_out(folder, tmp_path, capsys):
-    notebooks = collection()
-    open_results(tmp_path / "results", notebooks, force=False)
-    keep(tmp_path / "results", Execution(notebooks[1], {}, stored(notebooks[1]), None, 1))
-    (tmp_path / "results" / "02_coins.ipynb").write_text('{"cells": [')
-    assert open_results(tmp_path / "results", notebooks, force=False) == {"01_dice"}
-    assert "02_coins.ipynb is damaged and left out; run 02_coins again" in capsys.readouterr().err
-    assert "02_coins" not in write_report(tmp_path / "results", notebooks).read_text()
+@pytest.mark.parametrize("text", ["", '{"cells": [', "[]", '{"cells": [], "metadata": 3}', "\x00"])
+def test_a_damaged_notebook_is_said_and_left_out_and_nothing_is_removed(text, notebooks, tmp_path, capsys):
+    results = tmp_path / "results"
+    open_results(results)
+    keep(results, Execution(notebooks[1], stored(notebooks[1]), "", 1))
+    (results / "02_coins.ipynb").write_text(text)
+    (results / "77_mine.ipynb").write_text("{}")
+    (results / "manifest.json").write_text(json.dumps({"../x": 1}))
+    open_results(results)
+    assert set(kept(results, notebooks)) == {"01_dice"}
+    assert "02_coins.ipynb is damaged and left out; `run 02` makes it anew" in capsys.readouterr().err
+    assert "02_coins" not in write_report(results, notebooks).read_text()
+    assert (results / "77_mine.ipynb").exists()
 
 
-def test_files_of_others_need_force_and_are_never_removed(folder, tmp_path):
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    for name in ("letter.txt", "77_mine.ipynb"):
-        (mine / name).write_text("{}")
-    with pytest.raises(
-        UsageError, match="holds files that are not from a former run; --force writes among them"
-    ):
-        open_results(mine, collection(), force=False)
-    open_results(mine, collection(), force=True)
-    assert {path.name for path in mine.iterdir()} >= {"letter.txt", "77_mine.ipynb"}
+def test_a_folder_of_somebody_else_is_left_as_it_is(notebooks, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").touch()
+    with pytest.raises(UsageError, match="holds files that are not from a former run"):
+        open_results(tmp_path / "mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OSError, match="dangling is no folder"):
+        open_results(tmp_path / "dangling")

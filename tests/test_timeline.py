@@ -63,8 +63,8 @@ def texts(figure):
 # The table behind the picture.
 
 
-@pytest.mark.parametrize("case", ["camera", "cut-off", "server", "one-cpu"])
-@pytest.mark.parametrize("policy", ["sync", "async-v3", "adaptive", "reaper", "present-first"])
+@pytest.mark.parametrize("policy", ["sync", "async-v3", "adaptive", "reaper"])
+@pytest.mark.parametrize("case", ["camera", "cut-off", "server"])
 def test_activities_fill_every_bin_and_add_up_to_the_cpu_time_of_the_run(case, policy):
     outcome = run(case, policy)
     table, spent = timeline_table(outcome, bins=37), outcome.df_cpu().sum()
@@ -90,15 +90,10 @@ def test_a_bin_holds_what_overlaps_it_to_the_nanosecond(bins):
     assert (table.cpu_ms * 1e6).round().astype(int).tolist() == expected.ravel().tolist()
 
 
-def test_every_category_of_cpu_time_is_shown_once():
-    shown = itertools.chain.from_iterable(categories for _, categories in ACTIVITIES.values())
-    assert sorted(shown) == sorted(CATEGORIES)
-
-
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda: timeline_table(run("one-cpu"), bins=0), "bins is 0; expected at least 1"),
+        (lambda: timeline_table(run("one-cpu"), bins=0), "bins is 0; expected a whole number of at least 1"),
         (swaplib.plot_timeline, "no outcome to draw"),
         (lambda: swaplib.plot_timeline(run("one-cpu", trace=False)), "'sync' was not traced; .* trace=True"),
     ],
@@ -116,16 +111,9 @@ def test_the_pixels_of_the_lanes_are_the_numbers_of_the_table(draw, activity):
     outcome = run("whole-camera")
     pixels = draw(outcome).axes[0].images[0].get_array()
     shown = np.isclose(pixels[..., :3], to_rgb(COLOURS[activity])).all(axis=-1).sum()
-    gaps = 20 + 2  # of a lane: pixels of height, and of the gap below
-    share = shown / (pixels.shape[0] * pixels.shape[1] * 20 / gaps)
+    share = shown / (pixels.shape[0] * pixels.shape[1] * 20 / 22)  # 2 of 22 pixels are the gap below a lane
     table = timeline_table(outcome, bins=1).set_index("activity")
     assert share == pytest.approx(table.cpu_share[activity], abs=0.01)
-
-
-def test_lanes_are_cpus_on_a_phone_and_nodes_on_a_big_server(draw):
-    phone, server = draw(run("camera")).axes[0], draw(run("server")).axes[0]
-    assert [label.get_text() for label in phone.get_yticklabels()] == list("01234567")
-    assert [label.get_text() for label in server.get_yticklabels()] == ["node 0\n48 CPUs", "node 1\n48 CPUs"]
 
 
 @pytest.mark.parametrize(
@@ -175,24 +163,23 @@ def test_the_title_says_which_run_was_sooner():
 def test_a_figure_can_be_drawn_into_again_and_carries_the_computed_finding(draw):
     figure, outcomes = draw(run("camera")), [run("camera", "sync"), run("camera", "async-v3")]
     assert draw(*outcomes, figure=figure) is figure
-    assert [ax.get_title(loc="left") for ax in figure.axes[:2]] == ["sync", "async-v3"]
     assert figure.texts[0].get_text().replace("\n", " ") == finding(outcomes)
 
 
-@pytest.mark.parametrize("case", ["whole-camera", "late-camera"])
-def test_a_foreground_is_timed_from_its_start(case):
-    outcome = run(case)
-    summary = outcome.summary()
-    start_ms = outcome.storm.foreground_at_ns / 1e6
-    assert summary.foreground_ms == pytest.approx(outcome.df_phases().end_ms.iloc[-1] - start_ms)
-    assert f"sync {span(summary.foreground_ms * 1e6)} ({span(summary.spin_ms * 1e6)})" in finding([outcome])
+def test_a_foreground_is_timed_from_its_start():
+    outcome = run("late-camera")
+    start_ms, end_ms = outcome.storm.foreground_at_ns / 1e6, outcome.df_phases().end_ms.iloc[-1]
+    assert f"sync {span((end_ms - start_ms) * 1e6)} ({span(outcome.summary().spin_ms * 1e6)})" in finding(
+        [outcome]
+    )
 
 
 def test_without_a_foreground_the_finding_is_when_the_last_process_was_gone():
     outcome = run("server")
     gone = span(outcome.df_processes().exited_ms.max() * 1e6)
-    assert finding([outcome]).startswith("All processes gone")
-    assert f"sync {gone} (" in finding([outcome])
+    assert finding([outcome]).startswith(
+        f"All processes gone (CPU time spent waiting for locks): sync {gone} ("
+    )
 
 
 def test_a_run_that_was_cut_off_is_not_said_to_be_done():
@@ -218,41 +205,6 @@ def test_things_are_counted_in_words_where_that_is_shorter(number, said):
 
 
 # Colours.
-
-# Linear sRGB as people without one kind of cone see it: Machado, Oliveira and Fernandes 2009, severity 1.
-SIGHT = {
-    "all cones": np.eye(3),
-    "protanopia": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
-    "deuteranopia": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
-    "tritanopia": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
-}
-TO_XYZ = [
-    [0.4124564, 0.3575761, 0.1804375],
-    [0.2126729, 0.7151522, 0.0721750],
-    [0.0193339, 0.1191920, 0.9503041],
-]
-
-
-def lab(colour, sight="all cones"):
-    """CIE L*a*b* (D65) of a colour, as somebody sees it."""
-    part = np.array(to_rgb(colour))
-    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
-    linear = np.clip(np.array(SIGHT[sight]) @ linear, 0, 1)
-    x, y, z = np.cbrt(np.maximum(np.array(TO_XYZ) @ linear / [0.95047, 1, 1.08883], 0.008856))
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-
-
-def test_what_fills_the_picture_stays_apart_in_grey():
-    often = ["app starts", "waiting for locks", "kworker frees", "exits free", "background", "idle"]
-    lightness = [lab(COLOURS[name])[0] for name in often]
-    assert min(np.diff(lightness)) >= 10
-
-
-@pytest.mark.parametrize("sight", SIGHT)
-def test_any_two_activities_stay_apart_for_the_colour_blind(sight):
-    for one, two in itertools.combinations(COLOURS, 2):
-        apart = np.linalg.norm(lab(COLOURS[one], sight) - lab(COLOURS[two], sight))
-        assert apart > 10, (one, two)
 
 
 def test_every_policy_has_a_line_of_its_own():
