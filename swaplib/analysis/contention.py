@@ -18,6 +18,8 @@ from swaplib.model.machine import Machine
 Vector = npt.NDArray[np.float64]
 
 FIT_MACHINES = ("x86-2", "x86-3")  # whose rows are fitted; all other tables test the fit
+# CPUs of a socket, from the order of pins: x86-2 has one socket, the others have two.
+SOCKET_CPUS = {"x86-2": 48, "x86-3": 44, "x86-4": 20}
 HOLD_NS, THINK_NS = 200, 1000  # of the fitted rows: spaced, so that no CPU wins a line twice in a row
 # lock2 of published/spinlock_cna_v11: an operation of one thread, and the part that holds the lock (233 ns an
 # operation with 8 threads of one socket, less a hand-over).
@@ -120,16 +122,11 @@ def lockhammer(what: str) -> pd.DataFrame:
     """
     frame = load("published/lockhammer")
     frame = frame[(frame.hold_ns == HOLD_NS) & (frame.think_ns == THINK_NS)]
-    frame = frame[(frame.primitive == _PRIMITIVES[what]) & (frame.machine != "x86-1")]
-    # CPUs that share a socket, from the order of pins: x86-2 has one, x86-3 and x86-4 have two.
-    node_cpus = frame.machine.map({"x86-2": 48, "x86-3": 44, "x86-4": 20})
-    alone = frame[frame.threads == 1].set_index("machine").ns_per_access_median
-    frame = frame.assign(
-        node_cpus=node_cpus,
-        split=np.where(frame.machine.isin(FIT_MACHINES), "fit", "test"),
-        measured_ns=frame.ns_per_access_median,
-        alone_ns=frame.machine.map(alone),
-    )
+    frame = frame[(frame.primitive == _PRIMITIVES[what]) & frame.machine.isin(SOCKET_CPUS)]
+    frame = frame.rename(columns={"ns_per_access_median": "measured_ns"})
+    alone = frame[frame.threads == 1].set_index("machine").measured_ns
+    frame["alone_ns"], frame["node_cpus"] = frame.machine.map(alone), frame.machine.map(SOCKET_CPUS)
+    frame["split"] = np.where(frame.machine.isin(FIT_MACHINES), "fit", "test")
     columns = ["machine", "threads", "node_cpus", "split", "measured_ns", "alone_ns"]
     return frame[columns].reset_index(drop=True)
 
@@ -167,15 +164,12 @@ def fit_contention() -> pd.DataFrame:
     line_ns = None  # an uncontended lock comes as a line does
     for what in ("line", "handover"):
         frame = lockhammer(what)
-        frame = frame[(frame.split == "fit") & (frame.threads > 1)]
-
+        frame = frame.query("split == 'fit' and threads > 1")
         found = least_squares(_misses, [100.0, 200.0], args=(frame, what, line_ns))
         left = 100 * float(np.std(found.fun))
-        rows += [
-            (f"{what}_{end}_ps", 1000 * x, "ps", left)
-            for end, x in zip(("local", "remote"), found.x, strict=True)
-        ]
-        line_ns = float(found.x[0])
+        line_ns, far_ns = map(float, found.x)
+        rows += [(f"{what}_local_ps", 1000 * line_ns, "ps", left)]
+        rows += [(f"{what}_remote_ps", 1000 * far_ns, "ps", left)]
     small = load("published/atomic_and_locks_small")
     small = small[small.machine.str.startswith("g1-16") & (small.implementation == "atomic add")]
     small = small[small.threads.between(2, 16)]
