@@ -4,13 +4,17 @@ import pandas as pd
 import pytest
 
 import swaplib
-from swaplib.analysis.predictions import MOST_FOLIO_PAGES, predicted_table
+from swaplib.analysis.predictions import MOST_FOLIO_PAGES, predicted_locks, predicted_table
 
 
 @pytest.mark.parametrize("name", ["exit_storms", "munmap"])
 def test_the_committed_predictions_are_those_of_the_present_model(name):
     stored = swaplib.load(f"predictions/{name}")
     pd.testing.assert_series_equal(predicted_table(name).predicted_ms, stored.predicted_ms, rtol=1e-6)
+
+
+def test_the_committed_curves_of_locks_are_those_of_the_present_model():
+    pd.testing.assert_frame_equal(predicted_locks(), swaplib.load("predictions/locks"))
 
 
 def test_every_cell_of_split_test_is_predicted_and_so_are_eight_processes_that_no_file_holds():

@@ -37,9 +37,6 @@ METRICS = {
     "foreground_cpu_ms": ("fg_cpu_us", "foreground's hashing done: df_phases().end_ms of its first phase"),
     "foreground_ms": ("fg_mem_us", "foreground done: summary().foreground_ms"),
 }
-# Of the published munmap tests: the class lock, which encloses free_zspage, is held for two thirds of
-# slot_free (slot_free_profile: free_zspage, obj_free, fix_fullness_group and the unlock are 0.72 of it).
-PUBLISHED_FREE_ZSPAGE = 12_000
 LAYOUTS = {1: ("random", 1), 16: ("random", 16), 0: ("sequential", 512), -2: ("even-odd", 1)}  # by layout_run
 # By the first word of column accel: the machine of data/machines, and the unit in which kernels cost there.
 TEMPLATES = {"native": ("lab-2cpu", "time"), "published": ("lab-2cpu", "time")}
@@ -112,7 +109,7 @@ def storm_of(cell: Mapping[str, Any]) -> Storm:
     if cell["content"] == "same-filled":
         storm = storm.but(same_filled_permille=1000)
     if accel == "published":
-        storm = storm.but(free_zspage_permille=PUBLISHED_FREE_ZSPAGE)
+        storm = storm.but(free_zspage_permille=catalogue.PUBLISHED_FREE_ZSPAGE)
     is_alone = accel == "published" or (cell["accel"] == "icount" and not foreground)
     return storm.but(background=()) if is_alone else storm
 

@@ -40,6 +40,7 @@ def programs_of(kernel: Kernel, policy: Policy) -> tuple[Records, Records]:
         state.BY_RUN: calls.run,
         state.EMPTY_CACHE: calls.drain,
         state.ZRAM_OBJECTS: kernel.zram_stages(),
+        # With the list's lock moves its head; with a zone's the head of a free list, its count, a neighbour.
         state.LIST_PUSH: (Stage("push", kernel.list_push, Lock.LIST, lines=1),),
         state.SWAP_OUT: (Stage("slots", kernel.allocate, slots), Stage("compress", kernel.compress), *stores),
         state.FREE_PAGES: (Stage("free pages", kernel.flush), Stage("zone", kernel.zone, Lock.ZONE, lines=3)),
