@@ -97,6 +97,15 @@ def test_lock_hand_overs_take_as_long_as_in_simpy(threshold):
     assert_equal_times([0, 13, 29], [11_000, 12_000, 13_000], costs, threshold)
 
 
+@pytest.mark.parametrize(("nodes", "handover_ns"), [(1, 120), (2, 370)])
+def test_a_lock_that_goes_to_and_fro_costs_a_hand_over_near_or_far(nodes, handover_ns):
+    """Two walkers that always want it: N entries each, with 2 N - 1 hand-overs."""
+    numbers = {"handover_local_ps": 120_000, "handover_remote_ps": 370_000}
+    machine, kernel = quiet_machine(2, nodes, **numbers), lock_kernel(100_000, walk_ps=0)
+    outcome = simulate_deaths(machine, kernel, SYNC, [0, 0], [50, 50])
+    assert outcome.world.process.exited_ns.max() == 100 * 100 + 99 * handover_ns
+
+
 @settings(max_examples=60)
 @given(
     arrivals=st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 400)), min_size=1, max_size=8),
