@@ -21,18 +21,19 @@ SYNC = swaplib.policy("sync")
 V3 = swaplib.policy("async-v3")
 
 
-def simulate_deaths(machine, kernel, policy, kill_ns, swap_entries, *, grain=1, variation=0, **storm):
+def simulate_deaths(
+    machine, kernel, policy, kill_ns, swap_entries, *, grain=1, variation=0, trace=True, **storm
+):
     """Simulate processes with these very kill times and sizes."""
     kill_ns, swap_entries = np.asarray(kill_ns, np.int64), np.asarray(swap_entries, np.int64)
     zero = np.zeros_like(kill_ns)
     deaths = Deaths(kill_ns, swap_entries, zero, zero, np.ones_like(zero), zero % machine.nodes)
     storm = Storm("given", processes=len(kill_ns), **storm)
-    world = prepare(machine, kernel, storm, policy, deaths, grain=grain, variation_permille=variation)
-    world, trace = run(world)
-    return Outcome(machine, kernel, storm, policy, 0, world, trace)
+    world = prepare(machine, kernel, storm, policy, deaths, grain, variation, trace)
+    return Outcome(machine, kernel, storm, policy, 0, *run(world))
 
 
-def engine_reduced(kill_ns, swap_entries, costs, threshold, grain=1):
+def engine_reduced(kill_ns, swap_entries, costs, threshold, grain=1, trace=True):
     """The reduced model in the engine: a CPU for each process and one for the kworker."""
     machine = quiet_machine(
         len(kill_ns) + 1,
@@ -46,7 +47,7 @@ def engine_reduced(kill_ns, swap_entries, costs, threshold, grain=1):
     )
     kernel = lock_kernel(1000 * costs.hold_ns, 1000 * costs.outside_ns, walk_ps=1000 * costs.walk_ns)
     policy = SYNC if threshold is None else V3.but(threshold=threshold)
-    return simulate_deaths(machine, kernel, policy, kill_ns, swap_entries, grain=grain)
+    return simulate_deaths(machine, kernel, policy, kill_ns, swap_entries, grain=grain, trace=trace)
 
 
 def assert_equal_times(kill_ns, swap_entries, costs, threshold):

@@ -1,9 +1,10 @@
 """The refusals that all values of the model share: what was wrong, where, and what would be right."""
 
+import math
 import unicodedata
 from collections.abc import Iterable
 from enum import IntEnum
-from functools import cache, partial
+from functools import cache
 from numbers import Integral
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -30,7 +31,16 @@ def one_of(what: str, value: object, choices: Iterable[object]) -> None:
         raise ValueError(f"{what} is {value!r}; expected one of {', '.join(map(str, choices))}")
 
 
-_annotations: Any = cache(partial(get_type_hints, include_extras=True))
+@cache
+def _fields(record: Any) -> list[tuple[str, Any, float, float]]:
+    """Return each field of a dataclass: name, annotation, and the bounds of a right whole number."""
+    found = []
+    for name, kind in get_type_hints(record, include_extras=True).items():
+        parts = get_args(kind)
+        is_bounded = get_origin(kind) is Annotated and parts[0] is int
+        low, high = (parts[1], (*parts, math.inf)[2]) if is_bounded else (1, 0)
+        found.append((name, kind, low, high))
+    return found
 
 
 def check_fields(where: str, record: Any) -> None:
@@ -39,8 +49,10 @@ def check_fields(where: str, record: Any) -> None:
     ``Annotated[int, low, high]`` asks for a whole number, ``Annotated[str, ...]`` for one of these words, a
     type for a value of it, an IntEnum also for a name in lower case. Lists become tuples.
     """
-    for name, kind in _annotations(type(record)).items():
-        object.__setattr__(record, name, _checked(where + name, getattr(record, name), kind))
+    for name, kind, low, high in _fields(record.__class__):
+        value = getattr(record, name)
+        if type(value) is not int or not low <= value <= high:  # most are right, and need no closer look
+            object.__setattr__(record, name, _checked(where + name, value, kind))
 
 
 def _checked(what: str, value: Any, kind: Any) -> Any:

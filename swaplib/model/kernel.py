@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 from typing import Annotated
 
 from swaplib.model.checks import check_fields, one_of
@@ -147,6 +148,7 @@ class Kernel:
         share = -(-max_active * node_cpus // cpus)
         return max(min(max_active, 8), min(share, max_active))
 
+    @lru_cache(maxsize=256)  # noqa: B019 - kernels are few and small
     def with_core(self, permille: int) -> Kernel:
         """Return the kernel with the entry parts of walking and of all stages outside zram multiplied."""
 

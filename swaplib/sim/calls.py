@@ -5,6 +5,7 @@ A call is made in grains: several acquisitions of a lock are simulated as one, f
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,7 @@ from swaplib.model.compiled import compiled
 from swaplib.model.kernel import COST_PARTS, Kernel, Lock, Stage
 from swaplib.model.policy import Grouping, Hold, Policy
 from swaplib.sim import state
-from swaplib.sim.queues import schedule
-from swaplib.sim.scheduler import close_segment, spend
+from swaplib.sim.scheduler import begin_segment, close_segment, spend
 from swaplib.sim.state import ACQUIRE, AGAIN, BY_RUN, CPU_BUSY, RUN, SINGLE, SPEND, WAIT
 from swaplib.sim.world import Records, World, records
 
@@ -28,6 +28,7 @@ LONGEST_GRAIN = 64  # entries of several runs in one grain
 CLUSTERS = 1024  # at most so many cluster locks are told apart
 
 
+@lru_cache(maxsize=256)  # no run changes them
 def programs_of(kernel: Kernel, policy: Policy) -> tuple[Records, Records]:
     """Return the operations of all programs, and where each begins and ends; bad locks are a ValueError."""
     calls = kernel.without_zram() if policy.hold == Hold.ZRAM_BUFFER else kernel
@@ -127,11 +128,8 @@ def step_program(w: World, task: int) -> int:
     t = w.task[task]
     while t.operation < t.operations_end:
         o = w.operation[t.operation]
-        owed = t.owed_ps // 1000
         if o.code == SPEND:
-            t.operation += 1
-            t.owed_ps -= owed * 1000
-            if spend(w, _operation_ns(w, task, t.operation - 1) + owed, t.category) == RUN:
+            if spend(w, _next_spend_ns(w, task), t.category) == RUN:
                 return RUN
         elif o.code == ACQUIRE:
             lock = _lock_of(w, task, o.lock)
@@ -141,7 +139,7 @@ def step_program(w: World, task: int) -> int:
             if lock >= 0 and not _acquire(w, lock, task, t.operation - 1):
                 return WAIT
         else:
-            lock = t.held[t.depth - 1]
+            lock, owed = t.held[t.depth - 1], t.owed_ps // 1000
             if lock >= 0 and owed > 0:  # moving the line is part of the hold
                 t.owed_ps -= owed * 1000
                 return spend(w, owed, t.category)
@@ -150,6 +148,16 @@ def step_program(w: World, task: int) -> int:
             if lock >= 0:
                 _drop(w, lock)
     return AGAIN
+
+
+@compiled
+def _next_spend_ns(w: World, task: int) -> int:
+    """Return what the operation that a program is at takes, with what its task owes, and go behind it."""
+    t = w.task[task]
+    owed = t.owed_ps // 1000
+    t.owed_ps -= owed * 1000
+    t.operation += 1
+    return _operation_ns(w, task, t.operation - 1) + owed
 
 
 @compiled
@@ -257,7 +265,7 @@ def _grant(w: World, lock: int, task: int, has_waited: bool) -> None:
 
 @compiled
 def _drop(w: World, lock: int) -> None:
-    """Drop a lock; the first waiter has it at once and its CPU goes on now."""
+    """Drop a lock; the first waiter has it at once, and its CPU begins what it does inside."""
     a = w.lock[lock]
     a.owner = -1
     task = a.first_waiter
@@ -269,6 +277,8 @@ def _drop(w: World, lock: int) -> None:
     a.wait_ns += w.system[0].now - w.cpu[cpu].since
     close_segment(w, cpu)
     _grant(w, lock, task, True)
-    w.cpu[cpu].state, w.cpu[cpu].planned_ns = CPU_BUSY, 0
+    w.cpu[cpu].state = CPU_BUSY
     w.counter[0].spinning_cpus -= 1
-    schedule(w, cpu, w.system[0].now)
+    t = w.task[task]
+    inside = w.operation[t.operation].code == SPEND
+    begin_segment(w, cpu, _next_spend_ns(w, task) if inside else 0, t.category)

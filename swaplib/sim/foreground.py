@@ -149,7 +149,7 @@ def give_pages(w: World, pages: int) -> None:
 def _zram_pages_back(w: World, process: int) -> int:
     """Return the zram pages that are free again: in allocation order the share freed, else its power."""
     p = w.process[process]
-    if p.freed_entries == p.swap_entries:
+    if p.zram_pages == 0 or p.freed_entries == p.swap_entries:
         return p.zram_pages
     if w.storm[0].frees_in_order > 0:
         return p.zram_pages * p.freed_entries // p.swap_entries

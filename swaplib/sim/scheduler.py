@@ -225,6 +225,16 @@ def spend(w: World, nanoseconds: int, category: int) -> int:
 
 
 @compiled
+def begin_segment(w: World, cpu: int, nanoseconds: int, category: int) -> None:
+    """Let a CPU be busy for so long, or until its task's slice ends if that is a burst and others wait."""
+    c, end = w.cpu[cpu], w.system[0].now + nanoseconds
+    c.category, c.planned_ns = category, nanoseconds
+    if c.waiting > 0 and w.task[c.task].left_ns > 0:
+        end = min(end, max(c.slice_end, w.system[0].now + 1))
+    schedule(w, cpu, end)
+
+
+@compiled
 def close_segment(w: World, cpu: int) -> None:
     """Charge the time since a CPU's segment began to its category and its task, and begin a new one now.
 
@@ -236,7 +246,7 @@ def close_segment(w: World, cpu: int) -> None:
         c.time[c.category] += elapsed
         if c.task >= 0 and c.category != IDLE:
             t = w.task[c.task]
-            t.vruntime += elapsed * 1024 // t.weight
+            t.vruntime += elapsed if t.weight == 1024 else elapsed * 1024 // t.weight  # divisions are dear
             t.cpu_ns += elapsed
             if t.left_ns > 0 and c.category != SWITCH:  # a burst
                 t.left_ns = 0 if elapsed >= c.planned_ns else max(1, t.left_ns - elapsed * c.capacity // 1024)

@@ -21,7 +21,16 @@ from swaplib.sim.foreground import start_phase, step_background, step_foreground
 from swaplib.sim.outcome import Outcome
 from swaplib.sim.prepare import grow, prepare
 from swaplib.sim.queues import cancel, schedule, take_work, wake
-from swaplib.sim.scheduler import close, close_segment, give_up, next_task, place_woken, sample, spend
+from swaplib.sim.scheduler import (
+    begin_segment,
+    close,
+    close_segment,
+    give_up,
+    next_task,
+    place_woken,
+    sample,
+    spend,
+)
 from swaplib.sim.state import AGAIN, IDLE, NEVER, RUN, SLEEP
 from swaplib.sim.waiting import STEP_ROOM, call_has_ended, go_on_with_work, work_is_done
 from swaplib.sim.world import World, world_type
@@ -113,23 +122,30 @@ def run_events(w: World) -> bool:
         elif _is_to_step(w, system.turn):
             task = w.cpu[system.turn].task
             t = w.task[task]
-            if t.program >= 0:
+            asked = AGAIN if t.program >= 0 else _step(w, task)
+            if asked == AGAIN and t.program >= 0 and system.first_woken < 0:  # else the woken come first
                 asked = step_program(w, task)
                 if asked == AGAIN:
                     program, t.program = t.program, -1
                     t.is_atomic = system.is_voluntary if t.kind == state.WORKER else 0
                     call_has_ended(w, task, program)
-            elif t.kind == state.WALKER or t.kind == state.REAPER:
-                asked = step_exit(w, task)
-            elif t.kind == state.WORKER:
-                asked = _step_worker(w, task)
-            elif t.kind == state.FOREGROUND_THREAD:
-                asked = step_foreground(w, task)
-            else:
-                asked = step_background(w, task)
-            place_woken(w)
+            if system.first_woken >= 0:
+                place_woken(w)
             _answer(w, system.turn, asked)
     return False
+
+
+@compiled
+def _step(w: World, task: int) -> int:
+    """Do the next thing of a task that makes no call now."""
+    kind = w.task[task].kind
+    if kind == state.WALKER or kind == state.REAPER:
+        return step_exit(w, task)
+    if kind == state.WORKER:
+        return _step_worker(w, task)
+    if kind == state.FOREGROUND_THREAD:
+        return step_foreground(w, task)
+    return step_background(w, task)
 
 
 @compiled
@@ -149,7 +165,8 @@ def _take_event(w: World) -> bool:
             sample(w, w.storm[0].limit_ns)
             system.now = w.storm[0].limit_ns
         return False
-    sample(w, time - 1)
+    if system.next_sample_ns < time:
+        sample(w, time - 1)
     if time > system.now:
         system.now, system.steps = time, 0
     system.handled += 1
@@ -204,11 +221,7 @@ def _answer(w: World, cpu: int, asked: int) -> None:
     """Give the task of a CPU what its step asked for."""
     c, system, t = w.cpu[cpu], w.system[0], w.task[w.cpu[cpu].task]
     if asked == RUN:
-        c.category, c.planned_ns = system.segment_category, system.segment_ns
-        end = system.now + system.segment_ns
-        if c.waiting > 0 and t.left_ns > 0:
-            end = min(end, max(c.slice_end, system.now + 1))
-        schedule(w, cpu, end)
+        begin_segment(w, cpu, system.segment_ns, system.segment_category)
         system.turn = -1
     elif asked == state.WAIT:
         c.state, c.category = state.CPU_SPINS, state.SPIN
