@@ -27,6 +27,7 @@ _NAMES = {
     "analysis.sources": "read_source",
     "analysis.cautions": "error_rates",
     "analysis.compare": "Comparison compare",
+    "analysis.reply": "reply_text",
     "analysis.reproduce": "reproduce",
     "analysis.screening": "morris_design morris_effects sobol_design sobol_shares",
     "analysis.timeline": "plot_timeline",

@@ -1,0 +1,58 @@
+"""The reply to the thread: plain text of at most 72 columns, composed from the findings of the notebooks."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pandas as pd
+
+COLUMNS, MOST_LINES = 72, 120  # of a mail, and of one that is read to its end
+
+
+def reply_text(opening: str, asked: pd.DataFrame, found: pd.DataFrame, table: str, closing: str) -> str:
+    """Compose the reply: each question in own words with who asked it, and its answer.
+
+    Parameters
+    ----------
+    opening, closing
+        Paragraphs before and after the answers, set in lines of 72 columns; a line that begins with a space
+        is kept as it is.
+    asked
+        The questions: columns question (Q1), short (one line, in own words) and asked_by.
+    found
+        The answers, as `swaplib.findings` returns them: columns question and sentence.
+    table
+        Lines that are kept as they are; one above 72 columns is a ValueError.
+
+    Returns
+    -------
+    str
+        A question without an answer is left out, and the closing says how many. More than 120 lines in all
+        are a ValueError.
+    """
+    answers = found.set_index("question").sentence
+    parts = [_set(opening)]
+    for one in asked[asked.question.isin(answers.index)].itertuples():
+        parts.append(
+            f"{_set(f'{one.question} ({one.asked_by}): {one.short}', '> ')}\n{_set(answers[one.question])}"
+        )
+    open_count = int((~asked.question.isin(answers.index)).sum())
+    left_out = f"\nNot answered: {open_count} of {len(asked)} questions." if open_count else ""
+    lines = "\n\n".join([*parts, table.rstrip(), _set(closing + left_out)]).splitlines()
+    wide = [line for line in lines if len(line) > COLUMNS]
+    if wide:
+        raise ValueError(f"the reply has a line of {len(wide[0])} columns: {wide[0]!r}; at most {COLUMNS}")
+    if len(lines) > MOST_LINES:
+        raise ValueError(f"the reply has {len(lines)} lines; at most {MOST_LINES}")
+    return "\n".join(lines) + "\n"
+
+
+def _set(text: str, mark: str = "") -> str:
+    """Set text in lines of a mail; a line that begins with a space is kept."""
+    lines: list[str] = []
+    for line in text.strip("\n").splitlines():
+        is_kept = line.startswith(" ") or not line
+        lines += (
+            [line] if is_kept else textwrap.wrap(line, COLUMNS, initial_indent=mark, subsequent_indent=mark)
+        )
+    return "\n".join(lines)
