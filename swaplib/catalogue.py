@@ -16,7 +16,7 @@ from swaplib.evidence.data import data_folder
 from swaplib.model.checks import at_least, one_of
 from swaplib.model.kernel import COST_PARTS, Cost, Kernel, Lock, Stage
 from swaplib.model.machine import KINDS, Machine
-from swaplib.model.policy import Grouping, Hold, Policy, Workers
+from swaplib.model.policy import Deferred, Grouping, Hold, Policy, Workers
 from swaplib.model.storm import Background, Phase, Storm, background_load
 
 MS = 1_000_000  # nanoseconds
@@ -25,6 +25,7 @@ PAGES_PER_MB = 256
 # slot_free (slot_free_profile: free_zspage, obj_free, fix_fullness_group and the unlock are 0.72 of it).
 PUBLISHED_FREE_ZSPAGE = 12_000
 MONITOR_NS = 90_000  # of each millisecond; fitted to the foreground alone in split fit, 18.5 for 16.8 ms
+APP_SWAP_ENTRIES = [50_673, 83_713, 90_720, 91_585, 91_622]  # of five apps in the background, data/mail
 # The foreground's work alone, by what counts its time.
 HASH_NS = {"native": 3_380_000, "published": 0, "icount": 16_800_000, "mttcg": 6_000_000}
 
@@ -37,6 +38,8 @@ _POLICIES = (  # name, who proposed it where, what it does; then its choices
     Policy("sync", "mainline", "frees while walking, as the kernel does"),
     Policy("sync-batched", "Barry Song, bea67dcc5ee", "frees a run at a time on any kernel",
            grouping=Grouping.RUN),
+    # "speed up batched freeing in a synchronous manner after collecting the mmu_swap_batch", 9 Sep 2024; how
+    # was left open. Here each merged run is a call with its own locks, not the whole batch under one.
     _V3.but(name="gather-sync", origin="Barry Song, in the thread",
             what="gathers as v3 does, then sorts, merges and frees in the exiting process",
             threshold=0, freed_by_caller=True, grouping=Grouping.CLUSTER),
@@ -48,13 +51,28 @@ _POLICIES = (  # name, who proposed it where, what it does; then its choices
             what="v3's gather; one kworker for every eight exiting processes", workers=Workers.PER_EXITING),
     _V3.but(name="async-per-node", origin="Barry Song, in the thread",
             what="v3's gather; one kworker bound to each node", workers=Workers.PER_NODE),
+    # 20250909065349.574894-2-liulei.rjpt@vivo.com: async_release_func() takes all that is on the list.
+    # Left out is 574894-3, which flushes it where an allocation is about to fail: 32 records at most have
+    # no work queued behind them.
     Policy("async-list", "Lei Liu, 9 Sep 2025",
-           "one list and lock for all; 32 records make a work; up to 256 workers",
-           hold=Hold.LIST, threshold=1, swap_entries_min=3200, minimum_is_reread=True, max_active=256),
-    # With 64 pages the published timing of 256 MiB would run out of them and be a third slower.
-    Policy("zram-deferred", "Barry Song and Wenchao Hao, 2026",
-           "swap core at once; zram objects through per-CPU pages and one worker",
-           hold=Hold.ZRAM_BUFFER, worker_nice=0, pool_pages=128),
+           "one list and lock for all; past 32 records each one queues a work, the first of which takes all",
+           hold=Hold.LIST, threshold=1, swap_entries_min=3200, minimum_is_reread=True, max_active=0),
+    # Linux-kernel mails 2605.1/00126 and 00144. RFC v2 of 21 April (2604.2/07135) has no row: one array of
+    # 128 MiB of handles, behind a lock, that its author gave up for pages of each CPU (2604.3/07542).
+    Policy("zram-slot-deferred", "Wenchao Hao, RFC v3 of 8 May 2026",
+           "swap core at once; all of zram's slot_free through per-CPU pages of 1,024 indices and one worker",
+           hold=Hold.ZRAM_BUFFER, worker_nice=0),
+    # 20260509083824.2408724-1-haowenchao@xiaomi.com, timed in 2604.3/12310. How many pages is not said: 64
+    # run out in that timing of 256 MiB, 128 do not. How many handles of one class follow each other was not
+    # said either: the worker takes the class lock for each. Its pause after half of the pool is left out.
+    Policy("zram-handle-deferred", "Wenchao Hao, 9 May 2026",
+           "swap core and zram's slot at once; zs_free through per-CPU pages of 512 handles and one worker",
+           hold=Hold.ZRAM_BUFFER, worker_nice=0, deferred=Deferred.HANDLE, pool_pages=128, page_objects=512,
+           needs=("class in the object",)),
+    # 2605.1/01614. Zspages need no pages to wait in, so that the pool is never short.
+    Policy("zspage-deferred", "Yosry Ahmed, 8 May 2026",
+           "all at once but free_zspage: one worker gives the pages of empty zspages back",
+           hold=Hold.ZRAM_BUFFER, worker_nice=0, deferred=Deferred.ZSPAGE, pool_pages=1 << 20),
     Policy("reaper", "process_mrelease and lmkd", "sync, with two reapers at nice -20", reapers=2),
     Policy("present-first", "this project", "two passes: present pages first, swap entries after",
            present_first=True),
@@ -96,7 +114,8 @@ def storm(name: str, machine: Machine | None = None, **choices: Any) -> Storm:
 
     ``camera`` takes `background_permille` (600, assumed), of the capacity of the machine (``phone-8gb`` by
     default), `work_permille` and `touch_permille` (1000), of its CPU work and of the pages that it touches;
-    ``lab`` takes what `lab_storm` takes; ``munmap`` takes `mb` (256).
+    ``lmkd`` takes these and `swap_free_permille` (60, assumed), the mean share of swap slots that are free at
+    the start; ``lab`` takes what `lab_storm` takes; ``munmap`` takes `mb` (256).
     """
     return _STORMS[_known("storm", name, _STORMS)](machine, **choices)
 
@@ -112,10 +131,10 @@ def machines() -> pd.DataFrame:
 
 def kernels() -> pd.DataFrame:
     """Return the kernels: name, what, features, workers that max_active = 1 allows."""
-    rows = [
-        (one.name, one.what, ", ".join(sorted(one.features)), "one" if one.ordered_single else "one a node")
-        for one in map(_kernel, _names("kernels"))
-    ]
+    rows = []
+    for one in map(_kernel, _names("kernels")):
+        workers = "one" if one.ordered_single else "one a node"
+        rows.append((one.name, one.what, ", ".join(sorted(one.features)), workers))
     return pd.DataFrame(rows, columns=["name", "what", "features", "workers"])
 
 
@@ -156,7 +175,7 @@ def _read_machine(path: Path) -> Machine:
     """Read a file of data/machines or of a user; groups of CPUs are bounded before they are spread out."""
     where, table = f"{path} is no machine as swaplib.write_machine writes it: ", _read(path)
     try:
-        cpus = []
+        cpus: list[Any] = []
         for group in table["cpus"]:
             count = at_least(f"{where}count", group["count"], 1, 4096)
             cpus += count * [(group["capacity"], group["node"], group["pod"])]
@@ -164,13 +183,13 @@ def _read_machine(path: Path) -> Machine:
         origin = {name: (entry["kind"], entry["source"]) for name, entry in table["number"].items()}
         for name, (kind, _) in origin.items():
             one_of(f"{where}kind of {name}", kind, KINDS)
-        capacity, node, pod = zip(*cpus, strict=True)
         name, what, preemption, core = (table[key] for key in ("name", "what", "preemption", "core"))
+        capacity, node, pod = zip(*cpus, strict=True)
+        return Machine(name, what, capacity, node, pod, preemption, values, origin, core)
     except KeyError as error:
         raise ValueError(f"{where}{error.args[0]} is missing") from None
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{where}{error}; expected [[cpus]] and [number.NAME] tables") from None
-    return Machine(name, what, capacity, node, pod, preemption, values, origin, core)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -183,10 +202,10 @@ def _read(path: Path) -> dict[str, Any]:
 @cache
 def _kernel(name: str, unit: str = "time") -> Kernel:
     folder = data_folder() / "kernels"
-    table = _read(folder / f"{name}.toml")
-    table.pop("source", "")
     rows = _read(folder / "costs.toml" if unit == "time" else folder / "instructions" / f"{name}.toml")
     costs = {stage: Cost(**row) for stage, row in rows.items()}
+    table = _read(folder / f"{name}.toml")
+    table.pop("source", "")
     for program in ("run", "drain", "single"):
         table[program] = _stages(table.get(program, []), costs)
     table["single"] = table["single"] or table["run"]
@@ -198,13 +217,14 @@ def _kernel(name: str, unit: str = "time") -> Kernel:
 def _stages(rows: list[dict[str, Any]], costs: dict[str, Cost], inside: str = "") -> tuple[Stage, ...]:
     """Return the stages inside one, each with its own; a row's parts replace those of its cost."""
     stages = []
-    for row in (dict(row) for row in rows if row.get("inside", "") == inside):
-        row.pop("inside", None)
-        name = row.pop("stage")
-        lock = Lock[row.pop("lock", "none").upper().replace(" ", "_")]
-        own = {part: row.pop(part) for part in (*COST_PARTS, "kind", "source") if part in row}
-        cost = replace(costs.get(name, Cost()), **own)
-        stages.append(Stage(name, cost, lock, children=_stages(rows, costs, name), **row))
+    for row in rows:
+        if row.get("inside", "") == inside:
+            own = {part: row[part] for part in (*COST_PARTS, "kind", "source") if part in row}
+            rest = {name: row[name] for name in row.keys() - own.keys() - {"stage", "lock", "inside"}}
+            lock = Lock[row.get("lock", "none").upper().replace(" ", "_")]
+            name = row["stage"]
+            cost = replace(costs.get(name, Cost()), **own)
+            stages.append(Stage(name, cost, lock, children=_stages(rows, costs, name), **rest))
     return tuple(stages)
 
 
@@ -234,7 +254,7 @@ def _camera(machine: Machine | None, background_permille: int = 600, work_permil
     return Storm(
         "camera", "lmkd kills background apps while the camera starts (sizes: data/mail; the rest assumed)",
         processes=12,
-        swap_entries=[50_673, 83_713, 90_720, 91_585, 91_622],
+        swap_entries=APP_SWAP_ENTRIES,
         present_pages=[17_700, 17_900, 24_800], file_pages=[33_000, 38_000],
         gap_ns=(0, 8 * MS), sharing=8, size_classes=100,
         background=background_load(machine or _machine("phone-8gb"), background_permille, 16, 8 * MS),
@@ -242,6 +262,22 @@ def _camera(machine: Machine | None, background_permille: int = 600, work_permil
             Phase(cpu_ns * work_permille // 1000, pages * touch_permille // 1000, threads=2)
             for cpu_ns, pages in phases
         ),
+    ).but(**choices)
+
+
+def _lmkd(machine: Machine | None, swap_free_permille: int = 60, processes: int = 12,
+          **choices: Any) -> Storm:
+    machine = machine or _machine("phone-8gb")
+    names = ("background_permille", "work_permille", "touch_permille")
+    camera = _camera(machine, **{name: choices.pop(name) for name in names if name in choices})
+    entries = sum(APP_SWAP_ENTRIES) // len(APP_SWAP_ENTRIES)
+    taken = machine["swap_slots"] * (1000 - swap_free_permille) // 1000
+    # lmkd's low watermark is the kernel's with the zones' reserves (calc_zone_watermarks of lmkd.cpp).
+    low = machine["watermark_pages"] * 5 // 4  # the reserves are assumed
+    return camera.but(
+        name="lmkd", what="an app starts on a full phone; AOSP's lmkd kills while memory and swap are low",
+        processes=processes, gap_ns=0, kill_timeout_ns=100 * MS, kill_below_pages=low, free_pages=low,
+        swap_used_entries=max(0, taken - processes * entries),
     ).but(**choices)
 
 
@@ -264,4 +300,6 @@ def _lab(machine: Machine | None, **choices: Any) -> Storm:
     return lab_storm(**choices)
 
 
-_STORMS: dict[str, Any] = {"camera": _camera, "lab": _lab, "munmap": _munmap, "server": _server}
+_STORMS: dict[str, Any] = {
+    "camera": _camera, "lmkd": _lmkd, "lab": _lab, "munmap": _munmap, "server": _server,
+}

@@ -22,7 +22,7 @@ LINES = {"line_local_ps": 30_000, "line_remote_ps": 58_000, "remote_memory_permi
 TIMES = {"slice_ns": 500_000, "tick_ns": 0, "switch_ns": 1500, "wake_ns": 5000, "fault_ns": 800}
 EXIT = {"prelude_ns": 50_000, "postlude_ns": 30_000, "sort_ps": 2500, "work_ns": 300}
 GATHER = {"gather_record_ps": 15_000, "gather_page_ns": 300, "queue_work_ns": 500, "warm_entries": 0}
-MEMORY = {"memory_pages": 100_000, "free_pages": 2600, "watermark_pages": 2500}
+MEMORY = {"memory_pages": 100_000, "free_pages": 2600, "watermark_pages": 2500, "atomic_reserve_pages": 500}
 SWAP = {"zram_ratio_permille": 2500, "swap_slots": 60_000}
 NUMBERS = {**SCALES, **LOCKS, **LINES, **TIMES, **EXIT, **GATHER, **MEMORY, **SWAP}
 MACHINE = Machine("golden", "", (1024, 1024, 400, 400), (0, 0, 1, 1), (0, 0, 1, 1), "full", NUMBERS)
@@ -68,6 +68,7 @@ STORM = Storm(
     run_entries=[1, 1, 4],
     gap_ns=(0, 400_000),
     size_classes=8,
+    zspage_objects=4,
     same_filled_permille=100,
     background=(
         Background(2, 300_000, 1_000_000),

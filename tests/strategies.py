@@ -22,6 +22,7 @@ QUIET = {
     "memory_pages": 1 << 24,
     "free_pages": 1 << 22,
     "watermark_pages": 1000,
+    "atomic_reserve_pages": 200,
     "zram_ratio_permille": 4000,
     "swap_slots": 1 << 24,
 }
@@ -54,6 +55,7 @@ NUMBER_CHOICES = {
     "tick_ns": (0, 4 * MS),
     "warm_entries": (0, 1000),
     "watermark_pages": (20, 500, 2500),
+    "atomic_reserve_pages": (4, 100, 500),
     "zram_ratio_permille": (1000, 2800, 4000),
 }
 TIMES = {"handover_local_ps": 120_000, "handover_remote_ps": 370_000, "line_local_ps": 29_300}
@@ -144,17 +146,23 @@ def storms(draw):
         nice=st.sampled_from((-10, 0, 10)),
         realtime=st.booleans(),
         monitor=st.booleans(),
+        frames=st.booleans(),
     )
     phase = st.builds(Phase, st.sampled_from((0, 100_000, MS)), st.integers(0, 600), st.integers(1, 3))
+    lmkd = {"kill_timeout_ns": draw(st.sampled_from((None, 50_000, 2 * MS)))}
+    if lmkd["kill_timeout_ns"]:
+        lmkd |= {"kill_below_pages": 1 << draw(st.integers(10, 24)), "kill_below_slots_permille": 1000}
+    else:
+        lmkd |= {"gap_ns": draw(st.sampled_from((0, 1_000, (0, 400_000))))}
     return Storm(
         "random",
+        **lmkd,
         processes=draw(st.integers(0, 6)),
         swap_entries=draw(st.lists(size, min_size=1, max_size=3)),
         present_pages=draw(st.lists(st.one_of(st.just(0), st.integers(0, 1500)), min_size=1, max_size=2)),
         file_pages=draw(st.sampled_from((0, 300, 10_000))),
         run_entries=draw(st.sampled_from((1, [1, 3], 16, 512))),
         layout=draw(st.sampled_from(("random", "sequential", "even-odd"))),
-        gap_ns=draw(st.sampled_from((0, 1_000, (0, 400_000)))),
         how=draw(st.sampled_from(("exit", "exit", "munmap"))),
         sharing=draw(st.sampled_from((1, 4))),
         size_classes=draw(st.sampled_from((1, 30))),
@@ -174,10 +182,11 @@ EITHER = (False, True)
 POLICY_CHOICES = {
     **{"threshold": (0, 1, 2, 4), "swap_entries_min": (0, 32, 500), "backlog_entries_max": (1, 700)},
     **{"grouping": ("kernel", "entry", "run", "cluster"), "reapers": (0, 1, 2, 64), "present_first": EITHER},
-    **{"workers": ("workqueue", "per_exiting", "per_node", "per_cpu"), "max_active": (1, 2, 4, 512)},
+    **{"workers": ("workqueue", "per_exiting", "per_node", "per_cpu"), "max_active": (0, 1, 2, 512)},
     **{"exiting_per_worker": (1, 2, 3), "worker_nice": (-20, 0, 19), "dying_only": EITHER},
     **{"minimum_is_reread": EITHER, "only_if_useful": EITHER, "freed_by_caller": EITHER},
-    **{"batch_records": (1, 32), "pool_pages": (1, 64)},
+    **{"batch_records": (1, 32), "pool_pages": (1, 64), "page_objects": (512, 1024)},
+    **{"deferred": ("slot_free", "handle", "zspage")},
 }
 
 

@@ -1,23 +1,26 @@
 """The catalogue: every name gives a model, every number has a source, and what is wrong is said at once."""
 
+import math
 import re
 
 import pytest
 
 import swaplib
 from swaplib.evidence.data import data_folder
-from swaplib.model.kernel import Cost
+from swaplib.model.kernel import Cost, Lock
 from swaplib.model.machine import KINDS, NUMBERS
-from swaplib.sim.prepare import check_together
+from swaplib.model.storm import Storm
+from swaplib.sim.prepare import check_together, prepare
 
 WITH_SLOT_CACHE = ["6.1", "6.11", "6.12"]
-KERNELS = [*WITH_SLOT_CACHE, "6.14", "6.18", "7.0", "7.x-nopool"]
+KERNELS = [*WITH_SLOT_CACHE, "6.14", "6.18", "mm-2026-06"]
+DEFERRED = ["zram-slot-deferred", "zram-handle-deferred", "zspage-deferred"]
 POLICIES = swaplib.policies().name.tolist()
 
 
 def test_policies_stand_in_the_order_of_the_thread_and_kernels_in_that_of_their_releases():
     first = ["sync", "sync-batched", "gather-sync", "slot-cache-async", "async-v3", "async-per-8"]
-    then = ["async-per-node", "async-list", "zram-deferred", "reaper", "present-first", "adaptive"]
+    then = ["async-per-node", "async-list", *DEFERRED, "reaper", "present-first", "adaptive"]
     assert first + then == POLICIES
     assert swaplib.kernels().name.tolist() == KERNELS
 
@@ -38,6 +41,32 @@ def test_every_number_of_a_machine_has_a_unit_a_kind_and_a_source(name):
     assert frame.kind.isin(KINDS).all()
     assert frame.source.str.len().gt(3).all()
     assert (frame.unit != "").all()
+
+
+@pytest.mark.parametrize("name", swaplib.machines().name)
+def test_gfp_atomic_leaves_three_eighths_of_the_min_watermark(name):
+    machine = swaplib.machine(name)
+    min_pages = math.isqrt(16 * 4 * machine["memory_pages"]) // 4
+    assert machine["atomic_reserve_pages"] == 3 * min_pages // 8 < machine["watermark_pages"]
+
+
+def test_a_zspage_has_as_many_objects_as_its_chain_of_up_to_eight_pages_wastes_least_with():
+    size = 1504  # the class of a page at 2.75 to 1, with its handle
+    pages = min(range(1, 9), key=lambda pages: pages * 4096 % size)
+    assert pages * 4096 // size == Storm("apps").zspage_objects
+
+
+@pytest.mark.parametrize(("folio_pages", "pages"), [(1, 7 + 19 * 509), (16, 16 * (4 + 19 * 255))])
+def test_the_ordinary_gather_is_full_after_as_many_pages_as_since_6_9(folio_pages, pages):
+    models = swaplib.machine("lab-1cpu"), swaplib.kernel("6.11"), Storm("one", folio_pages=folio_pages)
+    world = prepare(*models, swaplib.policy("sync"), models[2].draw(models[0]))
+    assert world.system[0].flush_capacity == pages
+
+
+@pytest.mark.parametrize("name", ["6.14", "6.18"])
+def test_the_device_is_looked_up_before_the_cluster_is_locked(name):
+    call, core = swaplib.kernel(name).run
+    assert (call.lock, call.children, core.lock) == (Lock.NONE, (), Lock.CLUSTER)
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -64,8 +93,8 @@ def test_the_generations_differ_as_their_changes_say():
     assert where(lambda kernel: kernel.native_call == "entry") == ["6.1", "6.11"]
     assert where(lambda kernel: kernel.ordered_single) == ["6.1"]
     assert where(lambda kernel: "POOL" in locks(kernel)) == ["6.1"]
-    assert where(lambda kernel: not {"POOL", "POOL_READERS"} & set(locks(kernel))) == ["7.x-nopool"]
-    assert where(lambda kernel: "CLUSTER" in locks(kernel)) == ["6.14", "6.18", "7.0", "7.x-nopool"]
+    assert where(lambda kernel: not {"POOL", "POOL_READERS"} & set(locks(kernel))) == ["mm-2026-06"]
+    assert where(lambda kernel: "CLUSTER" in locks(kernel)) == ["6.14", "6.18", "mm-2026-06"]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -138,15 +167,11 @@ def test_the_camera_is_the_load_and_the_sizes_of_the_mail():
     assert swaplib.storm("camera", machine, background_permille=0).background == ()
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        "camera phone-8gb phone-16gb",
-        "lab lab-1cpu lab-2cpu",
-        "munmap rpi-4b rk3588",
-        "server server-2x48 server-4x32",
-    ],
-)
+FITS = ["camera phone-8gb phone-16gb", "lab lab-1cpu lab-2cpu", "munmap rpi-4b rk3588"]
+FITS += ["server server-2x48 server-4x32"]
+
+
+@pytest.mark.parametrize("names", FITS)
 def test_a_storm_fits_its_machines_with_any_seed(names):
     storm, *machines = names.split()
     for machine in map(swaplib.machine, machines):

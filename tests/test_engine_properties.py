@@ -16,7 +16,8 @@ def every_entry_is_freed_once_or_stranded(run, outcome):
         stranded = np.zeros(len(p), np.int64)
         for process, entries in stranded_portions(outcome.world):
             stranded[process] += entries
-        assert (freed + stranded == p.swap_entries).all()
+        assert (freed + stranded == p.swap_entries)[p.killed_ms.notna()].all()
+        assert not freed[p.killed_ms.isna()].any()
         assert outcome.summary().stranded == stranded.sum()
 
 
@@ -58,14 +59,15 @@ def slots_and_pages_are_conserved(run, outcome):
     if outcome.timed_out:
         return
     system, counter, p = world.system[0], world.counter[0], world.process[: len(outcome.df_processes())]
+    killed = p.killed_ns >= 0
     freed = p.freed_entries.sum() + world.store.entries[world.cpu.page].sum()  # those have no slot any more
     slots = machine["swap_slots"] - storm.swap_used_entries - p.swap_entries.sum() + freed
     assert counter.free_slots == slots - system.reclaimed
     gained = system.reclaimed // 32 * (32 * system.reclaim_gain_permille // 1000)
     touched = sum(phase.pages for phase in storm.foreground)
-    pages = machine["free_pages"] + p.present_pages.sum() + p.zram_pages_back.sum()
+    pages = machine["free_pages"] + p.present_pages[killed].sum() + p.zram_pages_back.sum()
     assert counter.free_pages == pages + gained - touched
-    assert (p.present_pages_back == p.present_pages).all()
+    assert (p.present_pages_back == killed * p.present_pages).all()
     all_freed = p.freed_entries == p.swap_entries
     assert (p.zram_pages_back == p.zram_pages)[all_freed].all()
 
@@ -82,6 +84,11 @@ def every_process_dies_in_the_order_of_its_life(run, outcome):
     p = outcome.df_processes()
     if outcome.timed_out:
         return
+    killed = p.killed_ms.notna()
+    assert killed.sum() == outcome.summary().kills
+    assert killed.all() or run["storm"].kill_timeout_ns
+    assert p[~killed].exited_ms.isna().all()
+    p = p[killed]
     assert (p.opened_ms >= p.killed_ms).all()
     assert (p.exited_ms >= p.opened_ms).all()
     assert not (p.present_freed_ms > p.exited_ms).any()

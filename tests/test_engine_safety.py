@@ -81,7 +81,8 @@ def test_when_arrays_grow_changes_nothing(policy, monkeypatch):
     machine = quiet_machine(4, wake_ns=5000, switch_ns=1500, slice_ns=MS)
     storm = Storm("some", processes=6, swap_entries=3000, present_pages=500, run_entries=[1, 4])
     choices = {"swap_entries_min": 32} if policy == "async-list" else {}
-    arguments = (machine, swaplib.kernel("6.11"), storm, swaplib.policy(policy, **choices))
+    kernel = swaplib.kernel("mm-2026-06" if policy == "zram-handle-deferred" else "6.11")
+    arguments = (machine, kernel, storm, swaplib.policy(policy, **choices))
     plenty = swaplib.simulate(*arguments)
     monkeypatch.setattr(preparing, "ROOM", {"work": 4, "portion": 4})
     scarce = swaplib.simulate(*arguments)

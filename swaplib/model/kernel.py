@@ -32,6 +32,7 @@ class Lock(IntEnum):
     ZRAM_COUNTER = 7  # zram's statistics: one line
     LIST = 8  # the list of async-list: one
     POOL_READERS = 9  # of zsmalloc's pool, counted as they come and go: one line
+    PAGE_TABLE = 10  # of a dying process, where a reaper walks beside it; no stage's
 
     @property
     def is_line(self) -> bool:
@@ -113,6 +114,7 @@ class Kernel:
     compress: Cost  # of compressing a reclaimed page
     zone_pages: Annotated[int, 1, 4096]  # present pages that the allocator takes under one zone lock
     ordered_single: bool  # max_active = 1 means one worker in the whole system (before 6.9)
+    default_active: Annotated[int, 1, 2048] = 256  # workers a node that max_active = 0 allows
     # A woken task lets the running one finish its first slice (RUN_TO_PARITY, 6.12 kernel/sched/fair.c),
     # else a later virtual deadline is enough to lose the CPU.
     run_to_parity: bool = False
@@ -127,12 +129,16 @@ class Kernel:
 
     @property
     def features(self) -> frozenset[str]:
-        """What a policy may need: ``slot cache``, ``device lock``, ``free by run``."""
+        """What a policy may need: ``slot cache``, ``device lock``, ``free by run``, ``class in the object``.
+
+        With its size class in the object's handle, zsmalloc takes no pool lock to find it.
+        """
         stages = [stage for top in (*self.run, *self.drain) for stage in top.walk()]
         has = {
             "slot cache": self.slot_cache_entries > 0,
             "device lock": any(stage.lock == Lock.DEVICE for stage in stages),
             "free by run": self.native_call != "entry",
+            "class in the object": not {stage.lock for stage in stages} & {Lock.POOL, Lock.POOL_READERS},
         }
         return frozenset(feature for feature in has if has[feature])
 
@@ -176,20 +182,21 @@ class Kernel:
         present, flush = multiplied(self.present, of_page), multiplied(self.flush, of_page)
         return replace(kernel, present=present, flush=flush)
 
-    def without_zram(self) -> Kernel:
-        """Return the kernel with every zram stage taken out of a call: what is left when zram is deferred."""
+    def without(self, flag: str) -> Kernel:
+        """Return the kernel without the stages of a flag: ``zram``, ``objects`` or ``zspages``."""
 
-        def core(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-            return tuple(replace(stage, children=core(stage.children)) for stage in stages if not stage.zram)
+        def kept(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+            left = (stage for stage in stages if not getattr(stage, flag))
+            return tuple(replace(stage, children=kept(stage.children)) for stage in left)
 
-        return replace(self, single=core(self.single), run=core(self.run), drain=core(self.drain))
+        return replace(self, single=kept(self.single), run=kept(self.run), drain=kept(self.drain))
 
-    def zram_stages(self) -> tuple[Stage, ...]:
-        """Return the outermost zram stages of a call: what a deferred object still costs."""
+    def only(self, flag: str) -> tuple[Stage, ...]:
+        """Return the outermost stages of a flag in a call: what `without` takes out, done by itself."""
 
         def outermost(stages: tuple[Stage, ...]) -> Iterator[Stage]:
             for stage in stages:
-                yield from (stage,) if stage.zram else outermost(stage.children)
+                yield from (stage,) if getattr(stage, flag) else outermost(stage.children)
 
         return tuple(outermost(self.drain or self.run))
 

@@ -41,7 +41,8 @@ NUMBERS = (
     ("fault_ns", "ns", 0, SECOND, "touching one new page: fault, allocation, clearing"),
     ("memory_pages", "pages", 1, MOST_PAGES, "memory of 4 KiB pages"),
     ("free_pages", "pages", 0, MOST_PAGES, "free when the storm begins"),
-    ("watermark_pages", "pages", 0, MOST_PAGES, "low: reclaim below it; GFP_ATOMIC fails at a fifth of it"),
+    ("watermark_pages", "pages", 0, MOST_PAGES, "low: the foreground reclaims below it"),
+    ("atomic_reserve_pages", "pages", 0, MOST_PAGES, "GFP_ATOMIC fails below: 3/8 of the min watermark"),
     ("zram_ratio_permille", "1/1000", 1000, 10**9, "uncompressed size over zram memory"),
     ("swap_slots", "entries", 1, 1 << 44, "size of the swap device"),
 )

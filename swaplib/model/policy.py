@@ -16,7 +16,15 @@ class Hold(IntEnum):
     GATHER = 1  # the patch's bundle and batch pages, one gather a process
     LIST = 2  # one list and one lock for all processes
     SLOT_CACHE = 3  # the per-CPU slot cache of the swap core
-    ZRAM_BUFFER = 4  # freed in the swap core at once; its zram object waits in a per-CPU page
+    ZRAM_BUFFER = 4  # freed in the swap core at once; of zram's part `Deferred` waits in a per-CPU page
+
+
+class Deferred(IntEnum):
+    """What of zram's part waits in the zram buffer; the rest is freed at once."""
+
+    SLOT_FREE = 0  # all of it
+    HANDLE = 1  # zsmalloc's object; zram's own slot is freed at once
+    ZSPAGE = 2  # an empty zspage's pages on their way to the page allocator
 
 
 class Grouping(IntEnum):
@@ -59,14 +67,19 @@ class Policy:
     only_if_useful: bool = False  # hold only while present pages remain or another task waits for this CPU
     # Hold only while fewer entries than this are held or queued anywhere; None is no bound.
     backlog_entries_max: Annotated[int, 1, 1 << 40] | None = None
-    batch_records: Annotated[int, 1, 4096] = 32  # that make a work of the list
-    pool_pages: Annotated[int, 1, 1 << 20] = 64  # of 512 objects, that the zram buffer may use
+    batch_records: Annotated[int, 1, 4096] = 32  # on the list; each one more queues a work
+    deferred: Deferred = Deferred.SLOT_FREE  # what waits in the zram buffer
+    # ZS_DEFERRED_POOL_SIZE of 256 KiB, https://lkml.iu.edu/hypermail/linux/kernel/2605.1/00144.html
+    pool_pages: Annotated[int, 1, 1 << 20] = 64  # that the zram buffer may use beside one on each CPU
+    page_objects: Annotated[int, 512, 4096] = 1024  # that a page holds, as indices of four bytes
     present_first: bool = False  # two passes: present pages and their flush first, swap entries after
     workers: Workers = Workers.WORKQUEUE  # how many kworkers free at once
-    max_active: Annotated[int, 1, 512] = 1
+    max_active: Annotated[int, 0, 2048] = 1  # 0 is the kernel's default
     exiting_per_worker: Annotated[int, 1, 1 << 20] = 8
     worker_nice: Annotated[int, -20, 19] = -20
     reapers: Annotated[int, 0, 64] = 0  # threads beside the exiting processes (process_mrelease)
+    # From the last page table on, as if each had its own VMA: Linux since 6.18 takes VMAs in that order.
+    reapers_walk_backwards: bool = False
     needs: tuple[str, ...] = ()  # kernel features without which it makes no sense, see `Kernel.features`
 
     def __post_init__(self) -> None:

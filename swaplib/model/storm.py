@@ -25,7 +25,8 @@ class Background:
     """Tasks that run `burst_ns` (at capacity 1024) of every `period_ns`, at a nice level or in real time.
 
     `threads` of them start at different points of the period. `monitor` marks a cost of measuring, which is
-    reported as other time, not as background.
+    reported as other time, not as background. `frames` marks the frames of an app: a period whose burst ends
+    late is a missed frame of `Outcome.summary`.
     """
 
     threads: Annotated[int, 1, 4096]
@@ -34,6 +35,7 @@ class Background:
     nice: Annotated[int, -20, 19] = 0
     realtime: bool = False
     monitor: bool = False
+    frames: bool = False
 
     def __post_init__(self) -> None:
         check_fields("background: ", self)
@@ -67,14 +69,21 @@ class Storm:
     layout: Annotated[str, "random", "sequential", "even-odd"] = "random"
     swapped_in_front: bool = False  # in the address space, as the lab pages out; else evenly among the others
     gap_ns: Spec = 0  # between kills
+    # As AOSP's lmkd kills, if not None (lmkd.cpp, LOW_MEM_AND_SWAP; ro.lmk.kill_timeout_ms is 100 ms): the
+    # next process when the last is gone or so long after it, only while fewer pages than kill_below_pages
+    # are free, and fewer swap slots than this share (ro.lmk.swap_free_low_percentage is 10). Then `processes`
+    # are the most that die, those that survive keep their entries, and times count from lmkd's first look.
+    kill_timeout_ns: Annotated[int, 1, LONGEST_NS] | None = None
+    kill_below_pages: Annotated[int, 0, MOST_PAGES] = 0
+    kill_below_slots_permille: Annotated[int, 0, 1000] = 100
     # A munmap lets the task live on, without prelude, reaping and being counted as dying.
     how: Annotated[str, "exit", "munmap"] = "exit"
     sharing: Annotated[int, 1, 4096] = 1  # processes whose entries share clusters
-    size_classes: Annotated[int, 1, 256] = 1  # of zsmalloc: 1 when all pages compress alike, 100 with apps
+    size_classes: Annotated[int, 1, 256] = 1  # of 119 (69 up to 6.1): 1 when pages are alike, 100 with apps
     same_filled_permille: Annotated[int, 0, 1000] = 0  # of the pages, which zram stores without an object
     # Cost of giving zsmalloc's pages back, against content that compresses 2.75 to 1.
     free_zspage_permille: Annotated[int, 0, 10**5] = 1000
-    zspage_objects: Annotated[int, 1, 64] = 4
+    zspage_objects: Annotated[int, 1, 64] = 19  # at 2.75 to 1; 8 up to 6.1, whose zspages have 4 pages, not 8
     frees_in_order: bool = False  # a process frees the objects of a zspage in allocation order
     cold: bool = True  # caches; not when exit follows swap-out closely (the machine's warm_entries)
     background: tuple[Background, ...] = ()
@@ -91,6 +100,9 @@ class Storm:
             self._check_spec(name, 0, MOST_ENTRIES)
         self._check_spec("run_entries", 1, CLUSTER_ENTRIES)
         self._check_spec("gap_ns", 0, LONGEST_NS // max(1, self.processes))
+        if self.kill_timeout_ns is not None and self.gap_ns != 0:
+            why = "expected 0 with kill_timeout_ns, where lmkd decides when the next process is killed"
+            raise ValueError(f"storm '{self.name}': gap_ns is {self.gap_ns}; {why}")
 
     def _check_spec(self, name: str, low: int, high: int) -> None:
         what, spec = f"storm '{self.name}': {name}", getattr(self, name)

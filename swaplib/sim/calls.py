@@ -12,7 +12,7 @@ import numpy as np
 
 from swaplib.model.compiled import compiled
 from swaplib.model.kernel import COST_PARTS, Kernel, Lock, Stage
-from swaplib.model.policy import Grouping, Hold, Policy
+from swaplib.model.policy import Deferred, Grouping, Hold, Policy
 from swaplib.sim import state
 from swaplib.sim.scheduler import begin_segment, close_segment, spend
 from swaplib.sim.state import ACQUIRE, AGAIN, BY_RUN, CPU_BUSY, RUN, SINGLE, SPEND, WAIT
@@ -21,6 +21,7 @@ from swaplib.sim.world import Records, World, records
 # Plain numbers for the compiler.
 _CLUSTER, _CLASS, _ZONE = int(Lock.CLUSTER), int(Lock.CLASS), int(Lock.ZONE)
 _KERNEL, _ENTRY, _SORTED = int(Grouping.KERNEL), int(Grouping.ENTRY), int(Grouping.CLUSTER)
+_DEFERRED = {Deferred.SLOT_FREE: "zram", Deferred.HANDLE: "objects", Deferred.ZSPAGE: "zspages"}
 _STORED = (Lock.POOL, Lock.POOL_READERS, Lock.CLASS, Lock.ZRAM_COUNTER)  # taken by a page on its way to zram
 _MASK = (1 << 31) - 1  # products of two 31-bit numbers stay inside int64, in numpy too
 
@@ -31,7 +32,8 @@ CLUSTERS = 1024  # at most so many cluster locks are told apart
 @lru_cache(maxsize=256)  # no run changes them
 def programs_of(kernel: Kernel, policy: Policy) -> tuple[Records, Records]:
     """Return the operations of all programs, and where each begins and ends; bad locks are a ValueError."""
-    calls = kernel.without_zram() if policy.hold == Hold.ZRAM_BUFFER else kernel
+    deferred = _DEFERRED[policy.deferred]
+    calls = kernel.without(deferred) if policy.hold == Hold.ZRAM_BUFFER else kernel
     slots = Lock.DEVICE if "device lock" in kernel.features else Lock.SWAP_COUNTER
     stages = [stage for top in kernel.run for stage in top.walk()]
     objects = [stage for stage in stages if stage.lock in _STORED]
@@ -40,7 +42,7 @@ def programs_of(kernel: Kernel, policy: Policy) -> tuple[Records, Records]:
         state.SINGLE: calls.single,
         state.BY_RUN: calls.run,
         state.EMPTY_CACHE: calls.drain,
-        state.ZRAM_OBJECTS: kernel.zram_stages(),
+        state.ZRAM_OBJECTS: kernel.only(deferred),
         # With the list's lock moves its head; with a zone's the head of a free list, its count, a neighbour.
         state.LIST_PUSH: (Stage("push", kernel.list_push, Lock.LIST, lines=1),),
         state.SWAP_OUT: (Stage("slots", kernel.allocate, slots), Stage("compress", kernel.compress), *stores),
@@ -136,7 +138,9 @@ def step_program(w: World, task: int) -> int:
             t.held[t.depth] = lock
             t.depth += 1
             t.operation += 1
-            if lock >= 0 and not _acquire(w, lock, task, t.operation - 1):
+            times = t.entries if o.per_entry > 0 else t.calls
+            moves = t.entries if o.moves_per_entry > 0 else t.calls
+            if lock >= 0 and not acquire(w, lock, task, times, moves * (1 - o.is_line), moves * o.lines):
                 return WAIT
         else:
             lock, owed = t.held[t.depth - 1], t.owed_ps // 1000
@@ -146,7 +150,7 @@ def step_program(w: World, task: int) -> int:
             t.depth -= 1
             t.operation += 1
             if lock >= 0:
-                _drop(w, lock)
+                drop(w, lock)
     return AGAIN
 
 
@@ -220,14 +224,11 @@ def _lock_of(w: World, task: int, kind: int) -> int:
 
 
 @compiled
-def _acquire(w: World, lock: int, task: int, operation: int) -> bool:
+def acquire(w: World, lock: int, task: int, acquisitions: int, handovers: int, moves: int) -> bool:
     """Take a lock as often as the grain does in a row, or wait behind the others; True when it was free."""
-    a, t, o = w.lock[lock], w.task[task], w.operation[operation]
-    acquisitions = t.entries if o.per_entry > 0 else t.calls
-    moves = t.entries if o.moves_per_entry > 0 else t.calls
+    a, t = w.lock[lock], w.task[task]
     a.acquisitions += acquisitions
-    t.handovers = moves * (1 - o.is_line)
-    t.moves = moves * o.lines
+    t.handovers, t.moves = handovers, moves
     if a.owner < 0:
         _grant(w, lock, task, False)
         return True
@@ -264,7 +265,7 @@ def _grant(w: World, lock: int, task: int, has_waited: bool) -> None:
 
 
 @compiled
-def _drop(w: World, lock: int) -> None:
+def drop(w: World, lock: int) -> None:
     """Drop a lock; the first waiter has it at once, and its CPU begins what it does inside."""
     a = w.lock[lock]
     a.owner = -1
@@ -280,5 +281,5 @@ def _drop(w: World, lock: int) -> None:
     w.cpu[cpu].state = CPU_BUSY
     w.counter[0].spinning_cpus -= 1
     t = w.task[task]
-    inside = w.operation[t.operation].code == SPEND
-    begin_segment(w, cpu, _next_spend_ns(w, task) if inside else 0, t.category)
+    spends = t.program >= 0 and w.operation[t.operation].code == SPEND  # else it steps now
+    begin_segment(w, cpu, _next_spend_ns(w, task) if spends else 0, t.category)

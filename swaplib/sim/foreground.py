@@ -10,6 +10,7 @@ from swaplib.sim.state import AGAIN, FOREGROUND, SLEEP
 from swaplib.sim.world import World
 
 RECLAIM_PAGES = 32  # SWAP_CLUSTER_MAX, Linux 6.12 include/linux/swap.h:225
+LOOK_NS = 10_000_000  # between looks of lmkd while swap is low: PSI_POLL_PERIOD_SHORT_MS, AOSP lmkd.cpp
 _ZRAM_BUFFER = int(Hold.ZRAM_BUFFER)
 
 
@@ -65,6 +66,7 @@ def step_background(w: World, task: int) -> int:
         return _burst(w, task, t.category)
     t.next_burst_ns += t.period_ns
     if t.next_burst_ns <= system.now:
+        t.missed += 1 + (system.now - t.next_burst_ns) // t.period_ns
         t.next_burst_ns = system.now
         t.left_ns = t.burst_ns
         return AGAIN
@@ -136,6 +138,22 @@ def credit_slots(w: World, slots: int) -> None:
     elif counter.free_slots < len(w.cpu) * 128:
         system.cache_is_on = 0
     _wake_stalled(w)
+
+
+@compiled
+def memory_is_short(w: World) -> bool:
+    """Tell whether lmkd wants to kill: free pages and free swap slots are both below its thresholds."""
+    storm, counter, slots = w.storm[0], w.counter[0], w.machine[0].swap_slots
+    swap_is_low = counter.free_slots * 1000 < slots * storm.kill_below_slots_permille
+    return swap_is_low and counter.free_pages < storm.kill_below_pages
+
+
+@compiled
+def victim_is_gone(w: World, process: int) -> None:
+    """Let lmkd look at once when the process that it killed last is gone."""
+    system = w.system[0]
+    if w.storm[0].kill_timeout_ns >= 0 and process + 1 == system.next_kill < system.first_worker:
+        w.process[system.next_kill].kill_ns = system.now
 
 
 @compiled

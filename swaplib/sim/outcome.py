@@ -73,15 +73,24 @@ class Outcome:
     def summary(self) -> pd.Series:
         """Return the run in one row.
 
-        Index: exit_ms_median and exit_ms_last (kill to reaped), present_freed_ms and swap_freed_ms (when the
-        last present page and swap slot came back), foreground_ms (when the foreground was done, NaN without
-        one), spin_ms, cpu_ms_total (all but idle, foreground and background), backlog_entries_peak, works,
-        entries_sync, entries_async, entries_reaped, stranded, duration_ms, stalls, slot_failures, timed_out.
+        Index: kills (processes killed), exit_ms_median and exit_ms_last (kill to reaped), present_freed_ms
+        and swap_freed_ms (when the last present page and swap slot came back), foreground_ms (when the
+        foreground was done, NaN without one), spin_ms, cpu_ms_total (all but idle, foreground and
+        background), backlog_entries_peak, works, entries_sync, entries_async, entries_reaped, stranded,
+        duration_ms, stalls, slot_failures, frames_missed (periods that ended before their burst, of
+        background tasks that are frames), timed_out.
         """
         system, processes, cpu = self.world.system[0], self.df_processes(), self.df_cpu().sum()
+        killed = processes.killed_ms.notna()
         exit_ms = processes.exited_ms - processes.killed_ms
+        if self.storm.kill_timeout_ns is not None:  # who survives lmkd has nothing to wait for
+            exit_ms = exit_ms[killed]
+        threads = [background.threads for background in self.storm.background]
+        is_frame = np.repeat([background.frames for background in self.storm.background], threads)
+        missed = self.world.task.missed[int(system.first_background) :]
         ready_ns = (self.phase_ends_ns or [-1])[-1]
         values = {
+            "kills": int(killed.sum()),
             "exit_ms_median": exit_ms.median(),
             "exit_ms_last": exit_ms.max(skipna=False),
             "present_freed_ms": processes.present_freed_ms.max(),
@@ -96,6 +105,7 @@ class Outcome:
             "duration_ms": _ms(system.now),
             "stalls": int(system.stalls),
             "slot_failures": int(system.slot_failures),
+            "frames_missed": int(missed[is_frame.astype(bool)].sum()),
             "timed_out": self.timed_out,
         }
         return pd.Series(values, name=self.policy.name)

@@ -14,11 +14,11 @@ from swaplib.model.storm import CLUSTER_ENTRIES, Deaths, Storm, jump_entries, so
 from swaplib.sim import state
 from swaplib.sim.calls import CLUSTERS, programs_of
 from swaplib.sim.exits import TABLE_PAGES
+from swaplib.sim.scheduler import BALANCE_NS
 from swaplib.sim.world import Records, World, records
 
 SAMPLES = 2048
 ROOM = {"work": 256, "portion": 1024}  # at first
-GATHER_PAGES = 8 + 19 * 510  # of the ordinary mmu_gather, Linux 6.12 include/asm-generic/tlb.h
 MOST_PS = 1 << 48  # an operation handles at most 4096 entries at once, and its cost may vary twofold
 
 
@@ -38,7 +38,9 @@ def prepare(
     queues = _queues(machine, kernel, policy, deaths)
     tasks = _tasks(machine, storm, policy, deaths, queues)
     operations, programs = programs_of(kernel, policy)
-    locks, lock_base = _locks(machine, storm)
+    processes = _processes(machine, storm, deaths)
+    locks, lock_base = _locks(machine, storm, int(processes.tables.sum()) if policy.reapers else 0)
+    first_table_lock, lock_base[Lock.PAGE_TABLE] = int(lock_base[Lock.PAGE_TABLE]), -1
     entries = int(deaths.swap_entries.sum())
     pages = int(deaths.present_pages.sum() + deaths.file_pages.sum()) + sum(p.pages for p in storm.foreground)
     memory_scale = machine["memory_cost_permille"] * 1024 // 1000
@@ -53,7 +55,8 @@ def prepare(
         memory_scale=memory_scale,
         remote_scale=memory_scale * machine["remote_memory_permille"] // 1000,
         reclaim_gain_permille=1000 - 1_000_000 // machine["zram_ratio_permille"],
-        flush_capacity=GATHER_PAGES * storm.folio_pages,
+        # The ordinary gather has the patch's geometry since 6.9: a batch of a folio's pages takes two slots.
+        flush_capacity=int(capacity(storm.folio_pages).entries),
         clusters=min(CLUSTERS, max(1, entries // CLUSTER_ENTRIES)),
         alive=len(deaths.kill_ns),
         free_pool_pages=policy.pool_pages,
@@ -63,6 +66,7 @@ def prepare(
         variation=variation_permille,
         is_traced=trace,
         lock_base=lock_base,
+        first_table_lock=first_table_lock,
         none="turn first_woken swap_back_ns free_work free_portion always",
     )
     for kind, name in enumerate(("worker", "reaper", "foreground", "background"), state.WORKER):
@@ -81,7 +85,7 @@ def prepare(
         limits=_record_of(state.LIMITS, vars(Limits()) | vars(policy)),
         cpu=_cpus(machine),
         task=tasks,
-        process=_processes(machine, storm, deaths),
+        process=processes,
         gather=records(state.GATHER, max(1, len(deaths.kill_ns))),
         lock=locks,
         operation=operations,
@@ -162,6 +166,7 @@ def _cpus(machine: Machine) -> Records:
     cpus.category = cpus.stretch_category = state.IDLE
     cpus.capacity, cpus.node, cpus.pod = machine.capacity, machine.node, machine.pod
     cpus.scale = 1024 * 1024 * machine["cpu_cost_permille"] // (1000 * cpus.capacity)
+    cpus.next_balance = BALANCE_NS * (1 + np.arange(count))
     cpus.cache = 1 + np.arange(count)
     cpus.page = 1 + count + np.arange(count)
     return cpus
@@ -180,6 +185,7 @@ def _processes(machine: Machine, storm: Storm, deaths: Deaths) -> Records:
     rows.sorted_run_entries = [sorted_run_entries(storm.layout, *size, storm.sharing) for size in sizes]
     pages = rows.swap_entries + rows.present_pages + rows.file_pages
     rows.tables = np.maximum(1, -(-pages // TABLE_PAGES))
+    rows.first_table = np.cumsum(rows.tables) - rows.tables
     stored = rows.swap_entries * (1000 - storm.same_filled_permille) // 1000
     rows.zram_pages = stored * 1000 // machine["zram_ratio_permille"]
     return processes
@@ -187,7 +193,8 @@ def _processes(machine: Machine, storm: Storm, deaths: Deaths) -> Records:
 
 def _queues(machine: Machine, kernel: Kernel, policy: Policy, deaths: Deaths) -> Records:
     """Return the queues of works, each with the most kworkers that may be active at once."""
-    none, most, node = "first last idle", policy.max_active, np.arange(machine.nodes)
+    none, node = "first last idle", np.arange(machine.nodes)
+    most = policy.max_active or kernel.default_active
     cpus = [int(count) for count in np.bincount(machine.node)]
     by_node = [kernel.workers_on_node(most, count, machine.cpus) for count in cpus]
     if policy.workers == Workers.PER_NODE:
@@ -209,6 +216,7 @@ def _tasks(machine: Machine, storm: Storm, policy: Policy, deaths: Deaths, queue
     background = [b for b in storm.background for _ in range(b.threads)]
     kinds = np.repeat(np.arange(5), [count, workers, policy.reapers, threads, len(background)])
     none = "cpu node near ahead behind next_waiter next_idle next_woken process program portions work"
+    none += " table_lock"
     tasks = records(state.TASK, len(kinds), none, kind=kinds, weight=1024)
     tasks.process[:count] = np.arange(count)
     if machine.nodes > 1:
@@ -239,10 +247,10 @@ def _weight(nice: int) -> int:
     return round(1024 * 1.25**-nice)
 
 
-def _locks(machine: Machine, storm: Storm) -> tuple[Records, np.ndarray]:
+def _locks(machine: Machine, storm: Storm, tables: int) -> tuple[Records, np.ndarray]:
     """Return the locks, and for each kind the first of them, or -1 where nobody can contend."""
     instances = {Lock.NONE: 0, Lock.CLASS: storm.size_classes, Lock.ZONE: machine.nodes}
-    instances[Lock.CLUSTER] = CLUSTERS if storm.sharing > 1 else 0
+    instances |= {Lock.CLUSTER: CLUSTERS if storm.sharing > 1 else 0, Lock.PAGE_TABLE: tables}
     counts = np.array([instances.get(kind, 1) for kind in Lock])
     kinds = np.repeat(np.arange(len(Lock)), counts)
     first = np.where(counts > 0, np.cumsum(counts) - counts, -1)

@@ -164,8 +164,8 @@ def empty(w: World, store: int) -> int:
 
 
 @compiled
-def queue_work(w: World, portions: int, entries: int, pages: int, cpu: int) -> None:
-    """Queue a work on behalf of a CPU; the loop sees to it that there is a free one."""
+def append_work(w: World, portions: int, entries: int, pages: int, cpu: int) -> None:
+    """Put a work behind the others, on behalf of a CPU; the loop sees to it that there is a free one."""
     system, policy = w.system[0], w.policy[0]
     work = system.free_work
     a = w.work[work]

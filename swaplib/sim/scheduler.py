@@ -6,6 +6,7 @@ from swaplib.sim.state import AGAIN, CPU_BUSY, FOREGROUND_THREAD, IDLE, RUN, RUN
 from swaplib.sim.world import World
 
 MISFIT_NS = 1_000_000  # a burst that is nearly over is not moved
+BALANCE_NS = 16_000_000  # for each CPU, where all are busy: Linux 6.12 kernel/sched/topology.c, busy_factor
 _GIVE_WAY, _MOVE_UP = 1, 2  # in `resched`: another task should run; a faster CPU is idle
 
 
@@ -25,6 +26,9 @@ def give_up(w: World, cpu: int) -> bool:
     """Put the running task back if another should run, where it may be preempted; True when it was."""
     c, now = w.cpu[cpu], w.system[0].now
     task, asked, c.resched = c.task, c.resched, 0
+    if now >= c.next_balance:
+        c.next_balance = now + len(w.cpu) * BALANCE_NS
+        _balance(w, cpu)
     if asked == _MOVE_UP:
         faster = _best_cpu(w, task, True)
         if faster >= 0 and w.cpu[faster].capacity * 4 > c.capacity * 5:
@@ -122,10 +126,10 @@ def _best_cpu(w: World, task: int, idle: bool) -> int:
         if idle:
             score += c.capacity * 4 + (2 if c.node == home else 0) + (1 if cpu == t.cpu else 0)
         else:
-            running = 0 if c.task < 0 else w.task[c.task].weight
+            load = _load(w, cpu)
             if t.realtime > 0 and c.task >= 0 and w.task[c.task].realtime > 0:  # find_lowest_rq
-                running += 1 << 20
-            score -= (c.load + running) * 1024 // c.capacity
+                load += 1 << 20
+            score -= load * 1024 // c.capacity
         if best < 0 or score > most:
             best, most = cpu, score
     return best
@@ -141,12 +145,40 @@ def _pull(w: World, cpu: int) -> int:
         score = o.waiting + (1 << 30 if o.node == mine else 0)
         if o.waiting > 0 and score > most and first_waiting(w, other, mine) >= 0:
             source, most = other, score
-    if source < 0:
-        return -1
-    task = first_waiting(w, source, mine)
+    return -1 if source < 0 else _take(w, cpu, source)
+
+
+@compiled
+def _take(w: World, cpu: int, source: int) -> int:
+    """Take the first task that waits for CPU `source` and may run on `cpu`."""
+    task = first_waiting(w, source, w.cpu[cpu].node)
     dequeue(w, source, task)
     w.task[task].vruntime += w.cpu[cpu].vruntime - _least_vruntime(w, source)
     return task
+
+
+@compiled
+def _balance(w: World, cpu: int) -> None:
+    """Let a busy CPU take a waiting task from the most loaded one, if that keeps more load than it gets."""
+    mine = w.cpu[cpu]
+    source, most = -1, 0
+    for other in range(len(w.cpu)):
+        task = first_waiting(w, other, mine.node)
+        if other == cpu or task < 0 or w.task[task].realtime > 0:
+            continue
+        weight = w.task[task].weight
+        left = (_load(w, other) - weight) * 1024 // w.cpu[other].capacity
+        if left > most and left > (_load(w, cpu) + weight) * 1024 // mine.capacity:
+            source, most = other, left
+    if source >= 0:
+        enqueue(w, cpu, _take(w, cpu, source))
+
+
+@compiled
+def _load(w: World, cpu: int) -> int:
+    """Return the sum of weights of the tasks that wait for a CPU or run on it."""
+    c = w.cpu[cpu]
+    return c.load + (0 if c.task < 0 else w.task[c.task].weight)
 
 
 @compiled

@@ -4,7 +4,10 @@ Compiled code does not grow arrays. So a run leaves the loop where an array coul
 step, even in the midst of an event, and goes on from there: all that it knows stands in the world's records.
 """
 
+import sys
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +20,7 @@ from swaplib.model.storm import Storm
 from swaplib.sim import state
 from swaplib.sim.calls import step_program
 from swaplib.sim.exits import offer_victim, step_exit
-from swaplib.sim.foreground import start_phase, step_background, step_foreground
+from swaplib.sim.foreground import LOOK_NS, memory_is_short, start_phase, step_background, step_foreground
 from swaplib.sim.outcome import Outcome
 from swaplib.sim.prepare import grow, prepare
 from swaplib.sim.queues import cancel, schedule, take_work, wake
@@ -32,7 +35,7 @@ from swaplib.sim.scheduler import (
     spend,
 )
 from swaplib.sim.state import AGAIN, IDLE, NEVER, RUN, SLEEP
-from swaplib.sim.waiting import STEP_ROOM, call_has_ended, go_on_with_work, work_is_done
+from swaplib.sim.waiting import STEP_ROOM, call_has_ended, go_on_with_work, work_is_done, work_is_fetched
 from swaplib.sim.world import World, world_type
 
 GRAIN = 16
@@ -101,8 +104,13 @@ def run(world: World) -> tuple[World, np.ndarray]:
 @cache
 def compile_engine() -> None:
     """Compile the engine, or load it from the cache; a run does it by itself."""
-    if hasattr(run_events, "compile"):  # else NUMBA_DISABLE_JIT=1 leaves plain Python
-        run_events.compile((world_type,))
+    engine: Any = run_events
+    if not hasattr(engine, "compile"):  # NUMBA_DISABLE_JIT=1 leaves plain Python
+        return
+    kept = engine.stats.cache_path
+    if "ipykernel" not in sys.modules and not (kept and any(Path(kept).glob("*run_events*.nbc"))):
+        print("swaplib: compiling the simulator, once, about 30 s", file=sys.stderr, flush=True)
+    engine.compile((world_type,))
 
 
 @entry
@@ -127,8 +135,8 @@ def run_events(w: World) -> bool:
                 asked = step_program(w, task)
                 if asked == AGAIN:
                     program, t.program = t.program, -1
-                    t.is_atomic = system.is_voluntary if t.kind == state.WORKER else 0
-                    call_has_ended(w, task, program)
+                    t.is_atomic = system.is_voluntary if t.kind == state.WORKER else t.table_lock >= 0
+                    asked = call_has_ended(w, task, program)
             if system.first_woken >= 0:
                 place_woken(w)
             _answer(w, system.turn, asked)
@@ -152,8 +160,7 @@ def _step(w: World, task: int) -> int:
 def _take_event(w: World) -> bool:
     """Let the next thing happen; False when the storm is over, or is cut off."""
     system, event = w.system[0], w.event[1]
-    is_over = system.alive == 0 and system.works_pending == 0 and system.phase >= len(w.phase)
-    if is_over or system.timed_out > 0:
+    if _is_over(w) or system.timed_out > 0:
         return False
     time, slot = event.time, event.slot
     is_kill = system.next_kill < system.first_worker and w.process[system.next_kill].kill_ns <= time
@@ -171,11 +178,7 @@ def _take_event(w: World) -> bool:
         system.now, system.steps = time, 0
     system.handled += 1
     if is_kill:
-        process = system.next_kill
-        system.next_kill += 1
-        w.process[process].killed_ns = time
-        wake(w, process)  # task i is process i's
-        offer_victim(w, process)
+        _kill_or_wait(w, system.next_kill)
     elif slot < len(w.cpu):  # its event stays, most likely to be moved soon
         system.turn, system.turn_sequence = slot, event.sequence
         close_segment(w, slot)
@@ -189,6 +192,30 @@ def _take_event(w: World) -> bool:
             wake(w, task)
     place_woken(w)
     return True
+
+
+@compiled
+def _is_over(w: World) -> bool:
+    """Tell whether nothing is left to do; whom lmkd does not want to kill now, it will not kill later."""
+    system, alive = w.system[0], w.system[0].alive
+    if w.storm[0].kill_timeout_ns >= 0 and not memory_is_short(w):
+        alive -= system.first_worker - system.next_kill  # task i is process i's; the kworkers come behind
+    return alive == 0 and system.works_pending == 0 and system.phase >= len(w.phase)
+
+
+@compiled
+def _kill_or_wait(w: World, process: int) -> None:
+    """Kill the next process; as lmkd only if memory is short, and then wait for it before the next."""
+    system, timeout_ns = w.system[0], w.storm[0].kill_timeout_ns
+    if timeout_ns >= 0 and not memory_is_short(w):
+        w.process[process].kill_ns = system.now + LOOK_NS
+        return
+    system.next_kill += 1
+    w.process[process].killed_ns = system.now
+    wake(w, process)
+    offer_victim(w, process)
+    if timeout_ns >= 0 and system.next_kill < system.first_worker:
+        w.process[system.next_kill].kill_ns = system.now + timeout_ns
 
 
 @compiled
@@ -242,6 +269,7 @@ def _step_worker(w: World, task: int) -> int:
             return SLEEP
         t.doing = state.FREE
         t.is_atomic = w.system[0].is_voluntary
+        work_is_fetched(w, task)
         return spend(w, w.machine[0].work_ns, state.DRAIN)
     if w.work[t.work].portions >= 0:
         go_on_with_work(w, task)

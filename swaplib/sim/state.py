@@ -35,8 +35,8 @@ NEVER = (1 << 63) - 1
 CPU_IDLE, CPU_BUSY, CPU_SPINS = range(3)
 
 # What a dying process does next, in order; then a foreground thread; then a kworker.
-PRELUDE, OPEN, TABLE, SWAP, HAND_OVER, FREE_BATCH, PRESENT = range(7)
-FLUSH, FLUSHED, PASSED, AWAIT, CLOSE, LEAVE, GONE = range(7, 14)
+PRELUDE, OPEN, TABLE, CLAIM, SWAP, HAND_OVER, FREE_BATCH, PRESENT = range(8)
+FLUSH, FLUSHED, PASSED, AWAIT, CLOSE, LEAVE, GONE = range(8, 15)
 COMPUTE, TOUCH, STALLED, RECLAIMED, BARRIER = range(5)
 FETCH, FREE = range(2)
 
@@ -78,6 +78,7 @@ CPU = _record(
     state: CPU_IDLE, CPU_BUSY or CPU_SPINS
     since, category, planned_ns: the present segment of its time, and how long that was to be
     slice_since, slice_end: of the running task
+    next_balance: when it looks at the load of others, though it is busy
     resched: whether the running task is asked to give way, or to move to a faster CPU
     first_waiting, last_waiting: of the tasks that wait for it, in the order in which they run
     waiting, load: how many they are, and the sum of their weights
@@ -109,10 +110,11 @@ TASK = _record(
     first_entry: the place of its entries in the process, for variation
     portions: that the call frees; -1 when all are of one process
     swap_left, present_left, file_left: of the page table being walked
+    tables_passed, table_lock: of this pass; the lock of the table, where another walks beside
     second_pass: over the page tables
     queue, work: of a kworker
     pages_left: that a foreground thread will touch
-    burst_ns, period_ns, next_burst_ns: of a background thread
+    burst_ns, period_ns, next_burst_ns, missed: of a background thread; periods over before the burst was
     handovers, moves: of the lock and of cache lines, owed when the awaited lock is its own
     depth, cpu_ns: locks held, and CPU time used
     """,
@@ -122,7 +124,7 @@ TASK = _record(
 PROCESS = _record(
     """
     sorted_run_entries, jump_entries: of a sorted batch; from one far jump in swap to the next
-    tables, next_table, next_swap_table: page tables, and which is next in the first and in a second pass
+    first_table, tables, taken_in_front, taken_at_end: page tables, and those walked already
     dying, counted: not unmapping; among the exiting
     met_entries, begun_entries, freed_entries: met by the walk, begun to be freed, freed
     batch_entries: of its gather, that it frees itself
@@ -171,6 +173,7 @@ SYSTEM = _record(
     memory_scale, remote_scale: 1024 x nanoseconds over nanoseconds of the reference machine
     reclaim_gain_permille, flush_capacity, clusters
     alive, works, works_pending
+    first_table_lock: of the first process's first page table
     first_worker, first_reaper, first_foreground, first_background: tasks are in the order of their kinds
     free_pool_pages, cache_is_on, backlog_peak, swap_back_ns: the last is when a slot last came back
     reclaimed, stalls, stalled, slot_failures

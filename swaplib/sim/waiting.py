@@ -1,7 +1,8 @@
-"""Where entries wait before they are freed: one section for each `Hold` of a policy, with its four moments.
+"""Where entries wait before they are freed: one section for each `Hold` of a policy, with its moments.
 
-The moments are: a run is met by the walk of a dying process; a call has ended; a kworker goes on with a work;
-a work is done. A moment takes at most `STEP_ROOM` works and as many portions: the loop makes room.
+The moments are: a run is met by the walk of a dying process; a call has ended; a kworker fetches a work, goes
+on with it, and has done it. A moment takes at most `STEP_ROOM` works and as many portions: the loop makes
+room.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from swaplib.model.policy import Hold
 from swaplib.sim import state
 from swaplib.sim.calls import nanoseconds, start_freeing, start_program
 from swaplib.sim.foreground import credit, credit_slots, give_pages
-from swaplib.sim.queues import empty, free_portion, new_portion, put, queue_work
+from swaplib.sim.queues import append_work, empty, free_portion, new_portion, put
 from swaplib.sim.scheduler import spend
 from swaplib.sim.state import AGAIN, DRAIN, GATHERING
 from swaplib.sim.world import World
@@ -23,10 +24,9 @@ _SLOT_CACHE, _ZRAM_BUFFER = int(Hold.SLOT_CACHE), int(Hold.ZRAM_BUFFER)
 STEP_ROOM = 4  # works and portions; today's moments take at most one of each
 FREE_NOW = -1  # what a run that is met says when it does not wait
 LIST = 0  # the store of the one list
-PAGE_OBJECTS = 512  # of a page of pointers to zram objects
 
 
-# The four moments, and the policy's conditions.
+# The moments, and the policy's conditions.
 
 
 @compiled
@@ -41,23 +41,33 @@ def run_is_met(w: World, task: int, run: int, count: int) -> int:
 
 
 @compiled
-def call_has_ended(w: World, task: int, program: int) -> None:
-    """Book what a call freed, or let it wait; another call may follow at once."""
+def call_has_ended(w: World, task: int, program: int) -> int:
+    """Book what a call freed, or let it wait: what the step asks; another call may follow at once."""
     t, hold = w.task[task], w.policy[0].hold
     if program == state.SINGLE:
         put(w, w.cpu[t.cpu].cache, t.process, t.entries, t.jumps, t.entries)
-        _use_full_cache(w, task)
-    elif program == state.LIST_PUSH:
-        _list_is_pushed(w, task)
-    elif program <= state.EMPTY_CACHE and hold == _ZRAM_BUFFER:
-        _objects_wait(w, task)
-    elif program <= state.ZRAM_OBJECTS:
+        return _use_full_cache(w, task)
+    if program == state.LIST_PUSH and t.kind != state.WORKER:
+        return _list_is_pushed(w, task)
+    if program == state.LIST_PUSH:
+        _list_is_taken(w, task)
+    if program <= state.EMPTY_CACHE and hold == _ZRAM_BUFFER:
+        return _objects_wait(w, task)
+    if program <= state.ZRAM_OBJECTS:
         if t.portions < 0:
             credit(w, t.process, t.entries, t.category)
         while t.portions >= 0:
             a = w.portion[t.portions]
             credit(w, a.process, a.entries, t.category)
             t.portions = free_portion(w, t.portions)
+    return AGAIN
+
+
+@compiled
+def work_is_fetched(w: World, task: int) -> None:
+    """Let a kworker take the whole list, if entries wait there, at the price of a push."""
+    if w.policy[0].hold == _LIST:
+        start_program(w, task, state.LIST_PUSH, -1, 0, 1, 0, DRAIN)
 
 
 @compiled
@@ -150,6 +160,13 @@ def process_closes(w: World, task: int) -> int:
 
 
 @compiled
+def queue_work(w: World, task: int, portions: int, entries: int, pages: int) -> int:
+    """Let a task queue a work for a kworker, and ask for the time that this takes; every policy pays it."""
+    append_work(w, portions, entries, pages, w.task[task].cpu)
+    return spend(w, w.machine[0].queue_work_ns, GATHERING)
+
+
+@compiled
 def meet(w: World, task: int, entries: int) -> None:
     """Take entries out of the page table that a task walks."""
     t, system, counter = w.task[task], w.system[0], w.counter[0]
@@ -188,8 +205,7 @@ def hand_over(w: World, task: int) -> int:
     if w.policy[0].freed_by_caller == 0:
         portion = -1 if entries == 0 else new_portion(w, t.process, entries, g.queued_records)
         w.counter[0].gathered_entries -= entries
-        queue_work(w, portion, entries, pages, t.cpu)
-        return spend(w, w.machine[0].queue_work_ns, GATHERING)
+        return queue_work(w, task, portion, entries, pages)
     w.process[t.process].batch_entries += entries
     _give_batch_pages(w, pages)
     t.then, t.doing = t.doing, state.FREE_BATCH
@@ -223,16 +239,17 @@ def _give_batch_pages(w: World, pages: int) -> None:
 
 @compiled
 def _failing_calls(w: World) -> np.ndarray:
-    """Return which allocations fail now: all below a quarter of the min watermark (low is 5/4 of min)."""
-    return w.system[0].always[: 1 if w.counter[0].free_pages < w.machine[0].watermark_pages // 5 else 0]
+    """Return which allocations fail now: all while less is free than GFP_ATOMIC leaves."""
+    return w.system[0].always[: 1 if w.counter[0].free_pages < w.machine[0].atomic_reserve_pages else 0]
 
 
-# List: one list and one lock for all processes; so many records make a work.
+# List: one list and one lock for all processes. When it is longer than a batch, every further record queues a
+# work that carries nothing: the first to run takes the whole list, and those behind it find nothing.
 
 
 @compiled
 def _list_meets(w: World, task: int, run: int, count: int) -> int:
-    room = w.policy[0].batch_records - w.store[LIST].records
+    room = max(1, w.policy[0].batch_records - w.store[LIST].records)  # then one by one, each with its work
     count = min(count, w.system[0].grain, room)
     start_program(w, task, state.LIST_PUSH, w.task[task].process, count * run, count, count, GATHERING)
     meet(w, task, count * run)
@@ -240,52 +257,59 @@ def _list_meets(w: World, task: int, run: int, count: int) -> int:
 
 
 @compiled
-def _list_is_pushed(w: World, task: int) -> None:
-    t, counter, waiting = w.task[task], w.counter[0], w.store[LIST]
+def _list_is_pushed(w: World, task: int) -> int:
+    t = w.task[task]
     put(w, LIST, t.process, t.entries, t.jumps, t.calls)
-    counter.gathered_entries += t.entries
-    if waiting.records >= w.policy[0].batch_records:
-        entries = waiting.entries
-        counter.gathered_entries -= entries
-        queue_work(w, empty(w, LIST), entries, 0, t.cpu)
+    w.counter[0].gathered_entries += t.entries
+    return queue_work(w, task, -1, 0, 0) if w.store[LIST].records > w.policy[0].batch_records else AGAIN
+
+
+@compiled
+def _list_is_taken(w: World, task: int) -> None:
+    """Move all that is on the list, perhaps nothing, into a kworker's work."""
+    counter, entries = w.counter[0], w.store[LIST].entries
+    counter.gathered_entries -= entries
+    counter.working_entries += entries
+    w.work[w.task[task].work].portions = empty(w, LIST)
 
 
 # Slot cache: a full one goes to a kworker; until that has emptied it, the process empties the next itself.
 
 
 @compiled
-def _use_full_cache(w: World, task: int) -> None:
+def _use_full_cache(w: World, task: int) -> int:
     t, system, c = w.task[task], w.system[0], w.cpu[w.task[task].cpu]
     entries, jumps = w.store[c.cache].entries, w.store[c.cache].jumps
     if entries < w.kernel[0].slot_cache_entries and system.cache_is_on > 0:
-        return
+        return AGAIN
     portions = empty(w, c.cache)
     if w.policy[0].hold == _SLOT_CACHE and c.handed_over == 0:
         c.handed_over = 1
-        queue_work(w, portions, entries, 0, t.cpu)
-        return
+        return queue_work(w, task, portions, entries, 0)
     calls = 1 if system.cache_is_on > 0 else entries
     start_program(w, task, state.EMPTY_CACHE, t.process, entries, calls, jumps, t.category)
     t.portions = portions
+    return AGAIN
 
 
 # Zram buffer: slots are free at once, objects wait in a page of the CPU, or are freed where there is no page.
 
 
 @compiled
-def _objects_wait(w: World, task: int) -> None:
+def _objects_wait(w: World, task: int) -> int:
     t, system, counter = w.task[task], w.system[0], w.counter[0]
     page, portions = w.cpu[t.cpu].page, t.portions  # of a slot cache; else the entries are of one process
+    asked = AGAIN
     credit_slots(w, t.entries)
-    if w.store[page].entries + t.entries > PAGE_OBJECTS:
+    if w.store[page].entries + t.entries > w.policy[0].page_objects:
         if system.free_pool_pages == 0:
             start_program(w, task, state.ZRAM_OBJECTS, t.process, t.entries, t.calls, t.jumps, t.category)
             t.portions = portions
-            return
+            return AGAIN
         system.free_pool_pages -= 1
         entries = w.store[page].entries
         counter.deferred_entries -= entries
-        queue_work(w, empty(w, page), entries, 0, t.cpu)
+        asked = queue_work(w, task, empty(w, page), entries, 0)
     counter.deferred_entries += t.entries
     if portions < 0:
         put(w, page, t.process, t.entries, t.jumps, t.calls)
@@ -294,3 +318,4 @@ def _objects_wait(w: World, task: int) -> None:
         put(w, page, a.process, a.entries, a.jumps, a.entries)
         portions = free_portion(w, portions)
     t.portions = -1
+    return asked
