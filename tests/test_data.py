@@ -147,10 +147,19 @@ def test_the_questions_are_q1_to_q16_each_with_a_notebook():
     assert questions.text.str.endswith("?").all()
 
 
-def test_every_claim_is_checked_or_says_why_not():
+def test_every_paragraph_of_the_mail_has_claims_and_every_claim_says_where_it_was_settled_or_why_not():
     claims = swaplib.load("mail/claims")
     assert claims.claim.is_unique
-    assert ((claims.checked_in == "01_patch_tables") ^ (claims.out_of_reach != "")).all()
+    paragraphs = set(claims.paragraph.dropna())
+    assert paragraphs == set(range(1, int(max(paragraphs)) + 1))
+    open_ = claims.status == "out of reach"
+    assert (claims.answer[open_] != "").all()
+    assert (claims.found_in[~open_] != "").all()
+    for one in claims[claims.found_in != ""].itertuples():
+        from_source = re.fullmatch(r"(Linux 6\.\d+ ([\w./-]+:\d+(, |; |$))+)+", one.found_in)
+        settled_here = (DATA.parent / "notebooks" / f"{one.found_in}.ipynb", DATA.parent / one.found_in)
+        assert from_source or any(path.is_file() for path in settled_here), one.claim
+        assert from_source or one.status != "answered from the source", one.claim
 
 
 def test_the_average_waits_follow_from_the_published_totals():
