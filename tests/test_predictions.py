@@ -7,7 +7,7 @@ import swaplib
 from swaplib.analysis.predictions import MOST_FOLIO_PAGES, predicted_locks, predicted_table
 
 
-@pytest.mark.parametrize("name", ["exit_storms", "munmap"])
+@pytest.mark.parametrize("name", ["exit_storms", "exit_reapers", "munmap"])
 def test_the_committed_predictions_are_those_of_the_present_model(name):
     stored = swaplib.load(f"predictions/{name}")
     pd.testing.assert_series_equal(predicted_table(name).predicted_ms, stored.predicted_ms, rtol=1e-6)

@@ -1,5 +1,6 @@
 """The probe: what it plans and refuses, that its core runs alone, and that it really measures."""
 
+import errno
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from swaplib.evidence import probe_core
 
 def options(**changes):
     grid = {"processes": [1, 2], "mb": [8], "swap_share": [1.0, 0.0], "order": ["random", "runs16"]}
+    grid["reapers"] = [0]
     return Namespace(**grid | {"repetitions": 3, "seed": 0, "out": "runs.csv"} | changes)
 
 
@@ -31,6 +33,11 @@ def test_every_repetition_holds_every_cell_once_in_an_order_of_its_own():
     assert len(orders[0]) == 6  # nothing is paged out in one order only
     assert sorted(orders[0]) == sorted(orders[1]) == sorted(orders[2])
     assert orders[0] != orders[1] or orders[1] != orders[2]
+
+
+def test_a_reaper_without_a_process_of_its_own_is_not_measured():
+    cells = [cell for _, cell in probe_core.plan(options(reapers=[0, 1, 2], swap_share=[1.0]))]
+    assert {(cell["procs"], cell["reapers"]) for cell in cells} == {(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)}
 
 
 @given(st.integers(0, 300), st.sampled_from(sorted(probe_core.ORDERS)), st.integers(0, 3))
@@ -61,6 +68,8 @@ def test_the_cpus_are_told_in_groups(tmp_path, monkeypatch):
         ({"mb": [0]}, "whole numbers from 1"),
         ({"swap_share": [1.5]}, "shares from 0 to 1"),
         ({"repetitions": 0}, "whole numbers from 1"),
+        ({"reapers": [-1]}, "reapers are whole numbers from 0"),
+        ({"reapers": [3]}, "every reaper needs a process"),
         ({"order": ["backwards"]}, "order: expected some of random, runs16"),
     ],
 )
@@ -91,6 +100,13 @@ def test_too_little_memory_or_swap_is_refused_before_anything_starts(monkeypatch
         probe_core.run(options())
 
 
+def test_a_kernel_without_process_mrelease_is_told_in_one_sentence(monkeypatch):
+    memory(monkeypatch, 1 << 20, 1 << 20)
+    monkeypatch.setattr(probe_core, "release", lambda pidfd: errno.ENOSYS)
+    with pytest.raises(probe_core.ProbeError, match="process_mrelease is not there or not allowed"):
+        probe_core.run(options(reapers=[0, 1]))
+
+
 def test_the_core_runs_alone_in_an_empty_folder(tmp_path):
     shutil.copy(probe_core.__file__, tmp_path / "core.py")
     grid = "--processes 2 --mb 2 --swap-share 0 --order random --repetitions 1"
@@ -106,8 +122,11 @@ def test_the_core_runs_alone_in_an_empty_folder(tmp_path):
 
 def test_the_library_call_measures_and_overwrites_nothing(tmp_path):
     asked = {"out": tmp_path / "runs.csv", "processes": [1], "mb": [2], "swap_share": [0.0], "repetitions": 2}
+    asked["reapers"] = [1]
     frame = swaplib.probe(**asked)
     assert (frame.rep.tolist(), set(frame.rss_pages)) == ([1, 2], {512})
+    assert frame.reaped.isin([0, 1]).all()
+    assert (frame.reaper_cpu_us_sum > 0).all()
     with pytest.raises(ValueError, match="exists; choose another name"):
         swaplib.probe(**asked)
 

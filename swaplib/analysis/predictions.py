@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from swaplib import catalogue
-from swaplib.analysis.contention import LOCK2_HOLD_NS, LOCK2_NS, lock_curve
+from swaplib.analysis.contention import lock2_curve
 from swaplib.evidence.data import data_folder, load
 from swaplib.model.checks import one_of
 from swaplib.model.kernel import Kernel
@@ -22,11 +22,12 @@ from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy
 from swaplib.model.storm import Storm
 from swaplib.sim.simulate import simulate
+from swaplib.sim.state import REAPER
 
 # What tells one cell of measurements from another, and its default; a file must say what has none.
 CELL: dict[str, Any] = {"kernel": None, "accel": "native", "smp": None, "folio_pages": 1, "layout_run": 1}
 CELL |= {"mb": None, "swap_frac": 1.0, "procs": None, "nr_min": np.nan, "max_active": np.nan}
-CELL |= {"how": "exit", "content": "compressible", "fg": 0, "worker_nice": -20}
+CELL |= {"how": "exit", "content": "compressible", "fg": 0, "worker_nice": -20, "reapers": 0}
 # Metric: the measured column in microseconds, and what it is in the simulator.
 _SUMMED = "CPU time of all exiting processes: df_processes().exit_cpu_ms, summed"
 METRICS = {
@@ -37,6 +38,7 @@ METRICS = {
     "foreground_cpu_ms": ("fg_cpu_us", "foreground's hashing done: df_phases().end_ms of its first phase"),
     "foreground_ms": ("fg_mem_us", "foreground done: summary().foreground_ms"),
 }
+WITH_REAPERS = METRICS | {"reaper_cpu_ms": ("reaper_cpu_us_sum", "CPU time of all reapers")}
 LAYOUTS = {1: ("random", 1), 16: ("random", 16), 0: ("sequential", 512), -2: ("even-odd", 1)}  # by layout_run
 # By the first word of column accel: the machine of data/machines, and the unit in which kernels cost there.
 TEMPLATES = {"native": ("lab-2cpu", "time"), "published": ("lab-2cpu", "time")}
@@ -44,11 +46,15 @@ TEMPLATES |= {"mttcg": ("lab-2cpu-emulated", "instructions"), "icount": ("lab-1c
 # Measured storm table: how it was measured.
 STORM_TABLES = {"exit_storm_6.18_2cpu": "native", "exit_storm_6.12_patched": "mttcg"}
 STORM_TABLES |= {"exit_storm_instructions": "icount"}
+TABLES_TO_COME = {"exit_reapers_6.18": "native"}  # predicted before they are measured
 MUNMAP_TABLES = ("munmap_by_processes", "munmap_without_pool_lock", "munmap_by_size", "munmap_deferred")
 # What the tables of data/published call a machine, a kernel (the newest with a pool lock) and a policy.
 NAMES = {"Raspberry Pi 4B": "rpi-4b", "i7-12700": "desktop-i7-12700", "RK3588, CPU2": "rk3588"}
-NAMES |= {"mainline of April 2026": "7.0", "mainline of April 2026 + class index in obj": "7.x-nopool"}
-NAMES |= {"base": "sync", "deferred": "zram-deferred"}
+NAMES |= {"mainline of April 2026": "6.18", "mainline of April 2026 + class index in obj": "mm-2026-06"}
+NAMES |= {"base": "sync"}
+# What arm deferred is on a machine, and its kernel: zs_free with the class in the object
+# (https://lkml.iu.edu/2604.3/12310.html); all of slot_free (20260412060450.15813-1-baohua@kernel.org).
+DEFERRED = {"rpi-4b": ("zram-handle-deferred", "mm-2026-06"), "rk3588": ("zram-slot-deferred", "6.18")}
 # Machine, cores of each of two sockets, CPUs.
 LOCK_MACHINES = (("2 x 48-core Xeon, 192 threads", 48, 192), ("2 x 128-core Arm server", 128, 256))
 LITTLE_CORES = (0, 1, 2, 3)  # of the RK3588, which was pinned to one of them
@@ -58,22 +64,14 @@ MOST_FOLIO_PAGES = 16  # a page table maps a larger folio at once, which the mod
 def measured_cells(frame: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
     """Return one row a cell and metric, with the median over its repetitions.
 
-    Parameters
-    ----------
-    frame
-        One row a repetition, as `swaplib.read_measurements` returns them: the columns of `CELL` (those with a
-        default may be missing) and at least one measured column of `METRICS`; else it is a ValueError.
-    metrics
-        Names of `METRICS`.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `CELL`, split where the frame has it, metric, measured (median, ms), n (repetitions).
+    `frame` has one row a repetition, as `swaplib.read_measurements` returns it: the columns of `CELL` (those
+    with a default may be missing) and a measured column of some of `metrics`, which are names of `METRICS` or
+    reaper_cpu_ms; else it is a ValueError. Columns of the result: those of `CELL`, split where the frame has
+    it, metric, measured (median, ms), n (repetitions).
     """
     for metric in metrics:
-        one_of("metric", metric, METRICS)
-    columns = {METRICS[metric][0]: metric for metric in metrics}
+        one_of("metric", metric, WITH_REAPERS)
+    columns = {WITH_REAPERS[metric][0]: metric for metric in metrics}
     key = [*CELL, *(["split"] if "split" in frame else [])]
     table = _filled(frame, CELL)
     table = table.melt(key, [*table.columns.intersection(list(columns))], "metric", "us")
@@ -87,7 +85,7 @@ def measured_cells(frame: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS))
 
 
 def with_splits(name: str) -> pd.DataFrame:
-    """Load a storm table of data/measured (`name` without the folder) with split and worker_nice.
+    """Load a storm table of data/measured (`name` without the folder) with split, worker_nice and reapers.
 
     split is what splits.csv says of the row's cell; worker_nice is 0 where the kworker had no high priority.
     """
@@ -96,7 +94,7 @@ def with_splits(name: str) -> pd.DataFrame:
         raise ValueError(f"data/measured/splits.csv does not name every cell of {name}")
     notes = frame.note.fillna("") if "note" in frame else pd.Series("", frame.index)
     at_nice_0 = frame.accel.str.endswith("-nohi") | notes.str.contains("WQ_HIGHPRI removed")
-    return frame.assign(worker_nice=np.where(at_nice_0, 0, -20))
+    return _filled(frame.assign(worker_nice=np.where(at_nice_0, 0, -20)), {"reapers": 0})
 
 
 def storm_of(cell: Mapping[str, Any]) -> Storm:
@@ -115,25 +113,23 @@ def storm_of(cell: Mapping[str, Any]) -> Storm:
 
 
 def policy_of(cell: Mapping[str, Any], sync: Policy, v3: Policy) -> Policy:
-    """Return the policy of a measured cell: `sync`, or `v3` with the cell's threshold and workers."""
+    """Return the policy of a measured cell: `sync` with reapers, or `v3` with threshold and workers."""
     if np.isnan(float(cell["nr_min"])):
-        return sync
+        return sync.but(reapers=int(cell["reapers"])) if cell["reapers"] else sync
     limits = {"threshold": int(cell["nr_min"]), "max_active": int(cell["max_active"])}
     return v3.but(**limits, worker_nice=int(cell["worker_nice"]))
 
 
-def machine_of(cell: Mapping[str, Any], machine: Machine) -> Machine:
-    """Return the machine of a measured cell: in plain ``mttcg`` every CPU is a workqueue pod of its own."""
-    return replace(machine, pod=tuple(range(machine.cpus))) if cell["accel"] == "mttcg" else machine
-
-
 def observe(machine: Machine, kernel: Kernel, storm: Storm, policy: Policy) -> dict[str, float]:
-    """Simulate one storm and return the metrics of `METRICS`, in milliseconds."""
+    """Simulate one storm and return the metrics of `METRICS` and reaper_cpu_ms, in milliseconds."""
     outcome = simulate(machine, kernel, storm, policy, trace=False)
     summary, phases = outcome.summary(), outcome.df_phases().end_ms
     cpu_ms, hashed_ms = outcome.df_processes().exit_cpu_ms.sum(), phases.iloc[0] if len(phases) else np.nan
+    tasks = outcome.world.task
+    reaper_ms = tasks.cpu_ns[tasks.kind == REAPER].sum() / 1e6
     exits = (summary.exit_ms_median, summary.exit_ms_last, summary.swap_freed_ms)
-    return dict(zip(METRICS, map(float, (cpu_ms, *exits, hashed_ms, summary.foreground_ms)), strict=True))
+    values = (cpu_ms, *exits, hashed_ms, summary.foreground_ms, reaper_ms)
+    return dict(zip(WITH_REAPERS, map(float, values), strict=True))
 
 
 def predict(
@@ -145,14 +141,16 @@ def predict(
 ) -> pd.DataFrame:
     """Return cells of `measured_cells` with a column predicted (ms), simulated on this machine and kernel.
 
-    `sync` and `v3` are the policies of cells without and with patch v3, by default ``sync`` and ``async-v3``;
-    column kernel is not looked at.
+    `sync` and `v3` are the policies of cells without and with patch v3, by default ``sync`` and ``async-v3``.
+    In plain ``mttcg`` every CPU is a workqueue pod of its own. Column kernel is not looked at.
     """
     policies = (sync or catalogue.policy("sync"), v3 or catalogue.policy("async-v3"))
+    own_pods = replace(machine, pod=tuple(range(machine.cpus)))
     predicted = pd.Series(np.nan, cells.index)
     for _, group in cells.groupby(list(CELL), dropna=False, sort=False):
         cell: dict[str, Any] = {name: group[name].iloc[0] for name in CELL}
-        values = observe(machine_of(cell, machine), kernel, storm_of(cell), policy_of(cell, *policies))
+        on = own_pods if cell["accel"] == "mttcg" else machine
+        values = observe(on, kernel, storm_of(cell), policy_of(cell, *policies))
         predicted[group.index] = group.metric.map(values)
     return cells.assign(predicted=predicted)
 
@@ -177,11 +175,11 @@ def predicted_munmap(name: str) -> pd.DataFrame:
 
 
 def predicted_table(name: str) -> pd.DataFrame:
-    """Return a table of data/predictions, exit_storms or munmap, with predicted_ms made anew."""
+    """Return a table of data/predictions (exit_storms, exit_reapers, munmap) with predicted_ms made anew."""
     cells = load(f"predictions/{name}")
     parts = []
     for table, part in cells.groupby("table", sort=False):
-        how = STORM_TABLES.get(str(table))
+        how = (STORM_TABLES | TABLES_TO_COME).get(str(table))
         parts.append(_predicted(part, *(TEMPLATES[how] if how else ())))
     return load(f"predictions/{name}", printed=True).assign(predicted_ms=pd.concat(parts).predicted.round(3))
 
@@ -189,38 +187,28 @@ def predicted_table(name: str) -> pd.DataFrame:
 def predicted_locks() -> pd.DataFrame:
     """Predict how a contended queued lock scales on two machines that no file here measured.
 
-    The time held is that of lock2 in published/spinlock_cna_v11, as is what a thread does between. Threads
-    fill the cores of one socket, then of the other, then the second threads of cores. Columns machine,
-    threads, relative_throughput (to that of 8 threads).
+    Threads fill the cores of one socket, then of the other, then the second threads of cores. Columns are
+    machine, threads, relative_throughput (to that of 8 threads) of the test of `lock2_curve`.
     """
-    numbers = catalogue.machine("server-2x48")
-    near, far = (numbers[f"handover_{end}_ps"] / 1000 for end in ("local", "remote"))
-    free = numbers["line_local_ps"] / 1000
-    parts = []
+    numbers, parts = catalogue.machine("server-2x48"), []
     for machine, cores, cpus in LOCK_MACHINES:
         threads = [n for n in (1, 8, 16, 48, 96, 128, 136, 192, 256) if n <= cpus]
-        held: dict[str, Any] = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": free}
-        curve = pd.Series(1 / lock_curve(threads, cores, near, far, **held), threads)
-        parts.append(pd.DataFrame({"machine": machine, "threads": threads, "curve": curve / curve[8]}))
-    frame = pd.concat(parts, ignore_index=True)
-    return frame.rename(columns={"curve": "relative_throughput"}).round(3)
+        throughput = pd.Series(1 / lock2_curve(numbers, threads, cores, 2), threads)
+        columns = {"threads": threads, "relative_throughput": (throughput / throughput[8]).round(3)}
+        parts.append(pd.DataFrame({"machine": machine, **columns}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _predicted(cells: pd.DataFrame, machine: str = "", unit: str = "time") -> pd.DataFrame:
     """Simulate cells by kernel, machine and arm; timings of munmap have the last two as columns."""
-    timing = {
-        "accel": "published",
-        "smp": 0,
-        "layout_run": 0,
-        "how": "munmap",
-        "metric": "last_exit_ms",
-        "n": 1,
-    }
-    cells = cells if machine else _filled(cells, {**CELL, **timing})
+    timing = {"accel": "published", "smp": 0, "layout_run": 0, "how": "munmap"}
+    timing |= {"metric": "last_exit_ms", "n": 1}
+    cells = _filled(cells, CELL if machine else {**CELL, **timing})
     parts = []
     for key, group in cells.groupby(["kernel"] if machine else ["kernel", "machine", "arm"], sort=False):
         release, name, arm = (*map(str, key), machine, "sync")[:3]
         kernel, name, policy = (NAMES.get(part, part) for part in (release.removesuffix("+v3"), name, arm))
+        policy, kernel = DEFERRED[name] if arm == "deferred" else (policy, kernel)
         on = catalogue.machine(name)
         on = on.only(LITTLE_CORES) if name == "rk3588" else on
         parts.append(predict(group, on, catalogue.kernel(kernel, unit), catalogue.policy(policy)))
@@ -240,6 +228,6 @@ def _with_split(frame: pd.DataFrame, folder: str, table: str) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    tables = {table: predicted_table(table) for table in ("exit_storms", "munmap")}
+    tables = {table: predicted_table(table) for table in ("exit_storms", "exit_reapers", "munmap")}
     for table, frame in (tables | {"locks": predicted_locks()}).items():
         frame.to_csv(data_folder() / "predictions" / f"{table}.csv", index=False, lineterminator="\n")

@@ -12,7 +12,7 @@ from swaplib.model.checks import printable
 
 NEEDED = {"kernel": TEXT, "smp": WHOLE, "procs": WHOLE, "mb": NUMBER}
 MEASURED = ["exit_cpu_us_sum", "median_exit_us", "last_exit_us", "swap_back99_us", "fg_cpu_us", "fg_mem_us"]
-_CHOICES = dict.fromkeys(["folio_pages", "layout_run", "fg", "rep"], WHOLE) | {"swap_frac": NUMBER}
+_CHOICES = dict.fromkeys(["folio_pages", "layout_run", "fg", "rep", "reapers"], WHOLE) | {"swap_frac": NUMBER}
 _CHOICES |= dict.fromkeys(["accel", "how", "content"], TEXT)
 _MAY_BE_EMPTY = dict.fromkeys([*MEASURED, "nr_min", "max_active", "worker_nice"], NUMBER)  # three of patch v3
 _ABOUT = dict.fromkeys(["cpu_model", "cpus", "swap_device", "compressor", "governor", "note"], TEXT)
@@ -25,6 +25,7 @@ _RULES = {  # of cells that are there
     "how": "how in ['exit', 'munmap']",
     "content": "content in ['compressible', 'incompressible', 'same-filled']",
     "fg": "fg in [0, 1]",
+    "reapers": "reapers >= 0",
     **{name: f"not {name} < 0" for name in MEASURED},
 }
 
@@ -37,8 +38,8 @@ def read_measurements(path: str | Path) -> pd.DataFrame:
     path
         A local CSV or parquet file. It needs kernel, smp (CPUs), procs, mb (of each process) and a column of
         exit_cpu_us_sum, median_exit_us, last_exit_us, swap_back99_us, fg_cpu_us, fg_mem_us; where they are
-        missing, swap_frac is 1, layout_run 1, folio_pages 1, how exit, content compressible, fg 0 and accel
-        native. Further columns are those of data/measured/README.md.
+        missing, swap_frac is 1, layout_run 1, folio_pages 1, how exit, content compressible, fg 0, reapers 0
+        and accel native. Further columns are those of data/measured/README.md.
 
     Returns
     -------

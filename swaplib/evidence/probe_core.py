@@ -1,12 +1,16 @@
 """Measure exits with swapped-out memory on this machine: standard library only, to be copied alone.
 
 Every process is a fresh interpreter that maps, fills and pages out memory, waits, and is ended by SIGKILL,
-all by one call. Times are microseconds since then. No swap is ever made or removed. Python 3.11 or later.
+all by one call. Times are microseconds since then. A reaper is a thread at nice -20 that kills a victim of
+its own and calls process_mrelease for it at once, as lmkd does: later than the victim's own exit_mm, that
+fails. No swap is ever made or removed. Python 3.11 or later.
 """
 
 import argparse
 import contextlib
 import ctypes
+import errno
+import functools
 import itertools
 import json
 import mmap
@@ -16,12 +20,14 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 PAGE, PAGES_PER_MB, MADV_PAGEOUT = 4096, 256, 21
 RANDOM_BYTES = 1100  # of a page, which then compresses to about 28 %
 ORDERS = {"random": 1, "runs16": 16, "sequential": 0}  # of page-out; layout_run
 RUNS = {"random": (1, 1.5), "runs16": (8, 24), "sequential": (64, 1e9)}  # mean entries of a run, as asked for
+PROCESS_MRELEASE = 448  # the system call's number on every architecture but alpha; Linux 5.15 or later
 QUIET_NS = 1_000_000_000  # no swap space came back for so long after the last exit: no more will
 NO_SWAP = """there is no swap; these lines, as root, make one of 2 GiB on zram until the next boot:
 modprobe zram
@@ -31,8 +37,8 @@ swapon /dev/zram0"""
 CPU = "/sys/devices/system/cpu/cpu%d/"
 COLUMNS = (
     "kernel smp layout_run procs mb swap_frac rep swap_entries rss_pages swap_runs kill_us first_exit_us "
-    "median_exit_us mean_exit_us last_exit_us swap_back99_us exit_cpu_us_sum loadavg order cpu_model cpus "
-    "swap_device governor note"
+    "median_exit_us mean_exit_us last_exit_us swap_back99_us exit_cpu_us_sum reapers reaped "
+    "reaper_cpu_us_sum loadavg order cpu_model cpus swap_device governor note"
 )
 
 
@@ -44,7 +50,7 @@ def probe(out="runs.csv", **options):
     """Measure this machine, as ``swaplib probe`` does, into a new CSV file `out`, and return its rows.
 
     options: ``processes=[1, 2, 4], mb=[64], swap_share=[1.0, 0.0], order=["random", "runs16"],
-    repetitions=5, seed=0`` by default. One row a storm, times in microseconds: columns of
+    reapers=[0], repetitions=5, seed=0`` by default. One row a storm, times in microseconds: columns of
     data/measured/README.md, and order (when among all), cpu_model, cpus (see `swaplib.template`),
     swap_device, governor, note (how the memory was not laid out as asked for). ValueError: what is missing.
     """
@@ -67,6 +73,8 @@ def add_options(parser):
     add("--mb", type=listed(int), default=[64], metavar="MB,MB", help="memory of each (64)")
     add("--swap-share", type=listed(float), default=[1.0, 0.0], metavar="S,S", help="paged out (1,0)")
     add("--order", type=listed(str), default=["random", "runs16"], help="of page-out: " + ", ".join(ORDERS))
+    reapers = "threads that call process_mrelease (0): --processes 1,2,4,8 --reapers 0,1,2, for instance"
+    add("--reapers", type=listed(int), default=[0], metavar="N,N", help=reapers)
     add("--repetitions", type=int, default=5, metavar="N", help="of every cell (5)")
     add("--seed", type=int, default=0, help="of the orders (0)")
     return parser
@@ -78,8 +86,11 @@ def plan(options):
     shares, whole = options.swap_share, [*options.processes, *options.mb, options.repetitions]
     is_wrong = min(whole) < 1 or min(shares) < 0 or max(shares) > 1
     refuse(is_wrong, "processes, MB and repetitions are whole numbers from 1, shares from 0 to 1")
-    grid = itertools.product(options.processes, options.mb, shares, options.order)
-    cells = [dict(zip(("procs", "mb", "swap_frac", "order"), values)) for values in grid]
+    refuse(min(options.reapers) < 0, "reapers are whole numbers from 0")
+    refuse(min(options.reapers) > max(options.processes), "every reaper needs a process: fewer reapers")
+    grid = itertools.product(options.processes, options.mb, shares, options.order, options.reapers)
+    cells = [dict(zip(("procs", "mb", "swap_frac", "order", "reapers"), values)) for values in grid]
+    cells = [cell for cell in cells if cell["reapers"] <= cell["procs"]]  # more would have nothing to do
     usual = options.order[0]  # of cells of which nothing is paged out
     cells = [cell for cell in cells if cell["swap_frac"] or cell["order"] == usual]
     orders = [random.Random(options.seed * 7919 + rep) for rep in range(1, options.repetitions + 1)]
@@ -89,6 +100,8 @@ def plan(options):
 def missing(rounds):
     """Say what this machine lacks for the cells, as sentences; empty when nothing is missing."""
     found = [] if sys.platform.startswith("linux") else ["only Linux can be measured"]
+    if any(cell["reapers"] for _, cell in rounds) and release(-1) != errno.EBADF:
+        found.append("process_mrelease is not there or not allowed: expected Linux 5.15 and no filter")
     free = memory_mib("MemAvailable"), memory_mib("SwapFree")
     for _, cell in rounds:
         need = cell["procs"] * cell["mb"] * 1.25 + 64, cell["procs"] * cell["mb"] * cell["swap_frac"]
@@ -164,7 +177,8 @@ def measure(cell, seed):
         for number in range(cell["procs"]):
             said = json.dumps(dict(cell, seed=seed * 1000 + number))
             command = [sys.executable, "-S", os.path.abspath(__file__), "--child", said]
-            group = children[0].pid if children else 0  # one for all
+            is_first = number <= cell["reapers"]  # of all that no reaper kills; they are one group
+            group = 0 if is_first else children[cell["reapers"]].pid
             children.append(subprocess.Popen(command, process_group=group, **pipes))
         states = [json.loads(child.stdout.readline() or "null") for child in children]
         refuse(None in states, "a process ended too early: too little memory, or Linux before 5.4?")
@@ -172,10 +186,13 @@ def measure(cell, seed):
         swapped = sum(entries)
         target_mib = memory_mib("SwapFree") + 0.99 * swapped / PAGES_PER_MB if swapped else 0
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # it is waited for instead
+        reapers = Reapers(children[: cell["reapers"]])
         with contextlib.suppress(OSError):  # where it is not allowed, it waits like others
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         begin = time.monotonic_ns()
-        os.killpg(children[0].pid, signal.SIGKILL)
+        reapers.begin.set()
+        for child in children[cell["reapers"] :][:1]:
+            os.killpg(child.pid, signal.SIGKILL)
         times = {"kill_us": (time.monotonic_ns() - begin) / 1000}
         ends, cpu_us, times["swap_back99_us"] = reap(children, begin, target_mib)
     finally:
@@ -187,9 +204,49 @@ def measure(cell, seed):
     times.update(first_exit_us=ends[0], median_exit_us=ends[(len(ends) - 1) // 2], last_exit_us=ends[-1])
     cpu_us = max(0.0, cpu_us - sum(used_ns) / 1000)
     times.update(mean_exit_us=sum(ends) / len(ends), exit_cpu_us_sum=cpu_us)
+    reapers.end()
+    times.update(reaped=sum(reapers.reaped), reaper_cpu_us_sum=sum(reapers.cpu_us))
     runs = "" if "" in runs else sum(runs)
     times.update(swap_entries=swapped, rss_pages=sum(present), swap_runs=runs)
     return dict(times, note=doubts(cell, swapped, runs or 0))
+
+
+class Reapers:
+    """Threads that wait for the storm, and then each kill and reap one victim."""
+
+    def __init__(self, victims):
+        self.begin, self.reaped, self.cpu_us = threading.Event(), [], []
+        self.pidfds = [os.pidfd_open(victim.pid) for victim in victims]
+        self.threads = [threading.Thread(target=self.reap, args=[fd], daemon=True) for fd in self.pidfds]
+        for thread in self.threads:
+            thread.start()  # inherits the signals that are blocked
+
+    def reap(self, pidfd):
+        """Kill one and release its memory; note whether the kernel did, and the CPU time of that."""
+        with contextlib.suppress(OSError):  # where it is not allowed, at nice 0
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
+        self.begin.wait()
+        begin = time.thread_time_ns()
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        self.reaped.append(release(pidfd) == 0)
+        self.cpu_us.append((time.thread_time_ns() - begin) / 1000)
+
+    def end(self):
+        """Wait until all have returned."""
+        for thread in self.threads:
+            thread.join()
+        for pidfd in self.pidfds:
+            os.close(pidfd)
+
+
+def release(pidfd):
+    """Call process_mrelease; return 0, or the number of its error."""
+    return ctypes.get_errno() if libc().syscall(PROCESS_MRELEASE, pidfd, 0) else 0
+
+
+@functools.cache
+def libc():
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def reap(children, begin, target_mib):
@@ -222,7 +279,7 @@ def doubts(cell, swapped, runs):
 
 def be_child(cell):
     """Be one process of the storm: fill, page out, report, wait for the end."""
-    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG: end with the parent
+    libc().prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG: end with the parent
     pages = int(cell["mb"] * PAGES_PER_MB)
     memory = mmap.mmap(-1, pages * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     for page in range(pages):
