@@ -79,7 +79,7 @@ def test_too_few_runs_are_told_from_tests_that_disagree():
     assert "(too few runs to say, n=3+3)" in found.text()
     assert "1000.1 (0.1)" in found.text()
     both = pd.concat([tidy(m, before=[1, 2, 3, 4], after=[5, 6, 7, 8]) for m in ("a", "b")])
-    assert "so few runs cannot be significant among so many tests" in notes(both)
+    assert "4+4 runs can never be significant among so many tests" in notes(both)
 
 
 @settings(max_examples=12)
@@ -117,12 +117,6 @@ def test_json_holds_the_table_and_the_notes():
     assert told["notes"] == found.notes()
 
 
-def test_arms_and_intervals_agree_with_the_numbers_they_come_from():
-    one = line(swaplib.compare(tidy(before=[10, 12, 14], after=[20, 21, 25])))
-    assert (one.mean_base, one.mean_arm, one.difference, one.ratio) == (12, 22, 10, 22 / 12)
-    assert (one.sd_base, one.p_smallest, one.p) == (2, 0.1, 0.1)
-
-
 def test_several_arms_are_each_compared_with_the_base_and_adjusted_together():
     frame = tidy(old=[10, 11, 12, 13, 14], new=[1, 2, 3, 4, 5], newer=[11, 12, 13, 14, 15])
     found = swaplib.compare(frame, base="old")
@@ -151,23 +145,17 @@ def test_pairs_are_joined_by_run_whatever_the_order_of_rows():
     assert "5 pairs can never be significant: the smallest possible p is 0.062" in told
 
 
-def test_simulated_arms_are_paired_and_get_no_p():
-    frame = tidy(sync=range(100, 130), fast=range(90, 120)).assign(simulated=True)
-    found = swaplib.compare(frame, base="sync")
+def test_policies_of_a_sweep_are_paired_and_get_no_p():
+    frame = pd.DataFrame({"policy": ["sync"] * 30 + ["fast"] * 30, "replication": [*range(30)] * 2})
+    frame["exit_ms"] = [*range(100, 130), *range(90, 120)]
+    found = swaplib.compare(frame, "sync", value="exit_ms")
     one = line(found)
     assert one[["p", "p_welch", "p_rank", "p_holm"]].isna().all()
     assert (one.difference_low, one.difference_high, one.verdict) == (-10, -10, "simulated")
     assert "Monte Carlo error alone" in found.text()
     assert "p=" not in found.text()
-
-
-def test_settings_of_a_sweep_must_be_told_apart():
-    told = {"policy": ["a", "a", "b", "b"] * 2, "replication": [0, 1] * 4, "machine": ["m"] * 4 + ["n"] * 4}
-    runs = pd.DataFrame({**told, "exit_ms": range(8)})
-    with pytest.raises(ValueError, match="expected one value a run"):
-        swaplib.compare(runs, value="exit_ms", base="a")
-    found = swaplib.compare(runs, value="exit_ms", base="a", by="machine").df()
-    assert found[["metric", "unit"]].to_numpy().tolist() == [["exit, m", "ms"], ["exit, n", "ms"]]
+    with pytest.raises(ValueError, match=r"row 61: .* expected one value a run, metric and arm"):
+        swaplib.compare(pd.concat([frame, frame]), "sync", value="exit_ms")
 
 
 @pytest.mark.parametrize(
@@ -194,11 +182,6 @@ def test_a_drawn_p_has_its_error_beside_it_and_an_unbounded_ratio_is_a_differenc
         "+19.1 ms [+12.4, +25.9] (p=0.029"
         in swaplib.compare(tidy(before=[0.1, 0.2, 9, 0.1], after=[20, 22, 21, 23])).text()
     )
-
-
-def test_clean_interleaved_runs_get_no_note():
-    frame = tidy(before=[10.1, 11.7, 12.3, 13.2, 14.9, 12.6], after=[1.3, 2.2, 3.9, 4.4, 5.6, 3.1])
-    assert swaplib.compare(frame.assign(order=[5, 1, 12, 4, 9, 8, 2, 10, 3, 7, 6, 11])).notes() == []
 
 
 def test_no_caution_is_raised_by_clean_normal_runs_more_than_once_in_twenty():

@@ -201,37 +201,13 @@ def test_a_file_may_hold_several_snapshots_also_without_names(save):
     assert "2 of 4 snapshots say neither name nor pid" in frame.attrs["notes"][0]
 
 
-def benchmark(values, frames):
-    sampled = {"frameDurationCpuMs": {"P50": 1, "runs": frames}}
-    metrics = {"timeToInitialDisplayMs": {"median": 1, "runs": values}, "frameCount": {"runs": []}}
-    return {"name": "launch", "metrics": metrics, "sampledMetrics": sampled}
-
-
-def test_macrobenchmark_becomes_the_frame_that_compare_takes(save):
-    files = {}
-    for arm, runs in {"before": [10, 11, 12, 13], "after": [5, 6, 7, 8]}.items():
-        text = json.dumps({"context": {}, "benchmarks": [benchmark(runs, [[1, 2, 3]] * 4)]})
-        files[arm] = save(text, f"{arm}.json")
-    frame = swaplib.read_macrobenchmark(files)
-    assert frame[frame.metric.str.endswith("p50")].value.unique().tolist() == [2]
-    assert set(frame.unit) == {"ms"}
-    means = frame[frame.metric == "launch.timeToInitialDisplayMs"].groupby("arm").value.mean()
-    assert (means.before, means.after) == (11.5, 6.5)
-    assert {"arm", "run", "metric", "unit", "better", "value"} == set(frame)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ('{"benchmarks": [1]}', "no result of Macrobenchmark"),
-        (json.dumps({"benchmarks": []}), "has no runs"),
-        (json.dumps({"benchmarks": [benchmark([1], []), benchmark([2], [])]}), "two benchmarks of one name"),
-        (json.dumps({"benchmarks": [benchmark([1, None], [])]}), "timeToInitialDisplayMs .*a run is None"),
-    ],
-)
-def test_a_file_without_results_of_macrobenchmark_is_refused(save, text, told):
-    with pytest.raises(ValueError, match=told):
-        swaplib.read_macrobenchmark(save(text))
+def test_threads_are_no_processes_and_colours_of_grep_are_no_text(save):
+    thread = status("app", 300, 100).replace("Pid:", "Tgid:\t7\nPid:")
+    frame = swaplib.read_status(save(thread + thread.replace("Pid:\t7", "Pid:\t8")))
+    assert frame.pid.tolist() == [7]
+    line = "\x1b[35m\x1b[K/proc/{}/status\x1b[m\x1b[K:VmSwap:\t{} kB\n"
+    frame = swaplib.read_status(save(line.format("5", 10) + line.format("5/task/6", 10) + line.format(9, 20)))
+    assert frame[["pid", "vmswap_kib"]].to_numpy().tolist() == [[5, 10], [9, 20]]
 
 
 def kills(*times):

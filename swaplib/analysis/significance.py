@@ -1,4 +1,4 @@
-"""Whether two samples differ, by how much, and what so few runs could have shown.
+"""Whether two samples differ, by how much, what so few runs could have shown, and what to beware of.
 
 An effect is arm less base, or arm over base; `b` and `a` are their values, and pairs have the same place.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import optimize, special, stats
 
 Floats = npt.NDArray[np.float64]
@@ -22,9 +24,10 @@ DRAWS = 9_999  # random splits beyond that
 MOST_SPLIT = 200  # more values than these have Student's t, which splits of many values approach
 EXACT, DRAWN, STUDENT = "exact", "Monte Carlo", "Student's t"
 _POWER = 0.8
-UNTESTED: dict[str, Any] = {"permutation_kind": "", "splits": 0}  # p_values where nothing is tested
-UNTESTED |= dict.fromkeys(["p_permutation", "p_welch", "p_rank"], math.nan)
-UNTESTED |= dict.fromkeys(["p_decides", "p_smallest", "p_error"], math.nan)
+_SELDOM = 0.025  # how often, at most, a caution is raised by clean normal runs
+_DRIFT = "drift counts as effect; interleave the arms"
+_P = ["p_permutation", "p_welch", "p_rank", "p_decides", "p_smallest", "p_error"]
+UNTESTED: dict[str, Any] = {"permutation_kind": "", "splits": 0, **dict.fromkeys(_P, math.nan)}
 _TIE = 1e-9  # statistics of at most 1 that are so near differ by rounding alone
 _TINY = 1e-300
 
@@ -54,15 +57,13 @@ def p_values(
     If arms differ in size, it is the greater of splits' and Welch's: with few runs splits alone find too much
     where the smaller arm spreads more, in a tenth of nulls (`swaplib.error_rates`).
     """
-    difference, error, df = mean_difference(b, a, paired)
-    welch = 2 * float(special.stdtr(df, -abs(difference / error))) if error else math.nan
     p, kind, splits = permutation_p(b, a, paired, limit, seed)
     is_mirrored = paired or len(b) == len(a)  # every split has one that is as extreme
     least = {EXACT: (1 + is_mirrored) / max(splits, 1), DRAWN: 1 / (DRAWS + 1), STUDENT: 0.0}[kind]
-    told = {"p_permutation": p, "p_welch": welch, "p_rank": rank_p(b, a, paired, limit)}
-    told |= {"p_decides": p if is_mirrored else float(np.fmax(p, welch)), "p_smallest": min(1.0, least)}
+    told = {"p_permutation": p, "p_welch": welch_p(b, a, paired), "p_rank": rank_p(b, a, paired, limit)}
+    told["p_decides"] = p if is_mirrored else float(np.fmax(p, told["p_welch"]))
     told["p_error"] = math.sqrt(p * (1 - p) / splits) if kind == DRAWN else 0.0
-    return told | {"permutation_kind": kind, "splits": splits}
+    return told | {"p_smallest": min(1.0, least), "permutation_kind": kind, "splits": splits}
 
 
 def mean_difference(b: Floats, a: Floats, paired: bool = False) -> Interval:
@@ -74,18 +75,19 @@ def mean_difference(b: Floats, a: Floats, paired: bool = False) -> Interval:
     difference = float(a.mean() - b.mean())
     if min(len(b), len(a)) < 2:
         return difference, math.nan, math.nan
-    variances = [float(part.var(ddof=1)) / len(part) for part in ([a - b] if paired else [b, a])]
+    parts = [a - b] if paired else [b, a]
+    variances = [float(part.var(ddof=1)) / len(part) for part in parts]
     error = math.sqrt(sum(variances))
     if error <= 1e-12 * max(np.abs(b).max(), np.abs(a).max()):
         return difference, 0.0, math.nan
-    if paired:
-        return difference, error, len(a) - 1
-    return difference, error, _welch_df(variances[0], variances[1], len(b), len(a))
+    shares = [variance / sum(variances) for variance in variances]
+    return difference, error, 1 / sum(s**2 / (len(part) - 1) for s, part in zip(shares, parts, strict=True))
 
 
-def _welch_df(variance_b: float, variance_a: float, n_b: int, n_a: int) -> float:
-    parts = variance_b**2 / (n_b - 1) + variance_a**2 / (n_a - 1)
-    return (variance_b + variance_a) ** 2 / parts if parts else n_b + n_a - 2.0
+def welch_p(b: Floats, a: Floats, paired: bool = False) -> float:
+    """Return the two-sided p of Welch's t, or Student's of pairs; NaN where nothing varies."""
+    difference, error, df = mean_difference(b, a, paired)
+    return 2 * float(special.stdtr(df, -abs(difference / error))) if error else math.nan
 
 
 def ratio_interval(b: Floats, a: Floats, paired: bool = False, alpha: float = 0.05) -> Interval:
@@ -95,27 +97,26 @@ def ratio_interval(b: Floats, a: Floats, paired: bool = False, alpha: float = 0.
     freedom of that r (E. C. Fieller 1954; Tamhane and Logan 2004). NaN where the base's mean is not positive,
     -inf to inf where it is not told from 0.
     """
-    mean_b, mean_a = float(b.mean()), float(a.mean())
-    ratio = mean_a / mean_b if mean_b > 0 else math.nan
+    ratio = float(a.mean() / b.mean()) if b.mean() > 0 else math.nan
     if math.isnan(ratio) or min(len(b), len(a)) < 2:
         return ratio, math.nan, math.nan
-    variance_b, variance_a = b.var(ddof=1) / len(b), a.var(ddof=1) / len(a)
-    shared = np.cov(a, b)[0, 1] / len(a) if paired else 0.0
 
-    def outside(r: float) -> float:
-        variance = max(0.0, variance_a - 2 * r * shared + r * r * variance_b)
-        df = len(a) - 1 if paired else _welch_df(r * r * variance_b, variance_a, len(b), len(a))
-        return float((mean_a - r * mean_b) ** 2 - special.stdtrit(df, 1 - alpha / 2) ** 2 * variance)
+    def outside(step: float) -> float:
+        difference, error, df = mean_difference((ratio + step) * b, a, paired)
+        return difference**2 - (special.stdtrit(df, 1 - alpha / 2) * error if error else 0.0) ** 2
 
-    if outside(ratio) > -1e-18 * mean_b**2:  # nothing varies
+    _, error, df = mean_difference(ratio * b, a, paired)
+    if not error:  # nothing varies
         return ratio, ratio, ratio
-    if mean_b**2 <= special.stdtrit(len(b) - 1, 1 - alpha / 2) ** 2 * variance_b:
+    least = special.stdtrit(len(b) - 1, 1 - alpha / 2)
+    if b.mean() ** 2 <= least**2 * (b - b[0]).var(ddof=1) / len(b):
         return ratio, -math.inf, math.inf
     ends = []
-    for step in (-1e-3, 1e-3):
-        while outside(ratio + step) <= 0:
+    for sign in (-1, 1):
+        step = sign * special.stdtrit(df, 1 - alpha / 2) * error / b.mean()
+        while outside(step) <= 0:
             step *= 2
-        ends.append(optimize.brentq(outside, ratio, ratio + step, xtol=1e-14, rtol=1e-13))
+        ends.append(ratio + optimize.brentq(outside, 0.0, step, xtol=1e-18, rtol=1e-9))
     return ratio, ends[0], ends[1]
 
 
@@ -129,8 +130,7 @@ def permutation_p(
     are counted with the observed one, so that p is never 0.
     """
     if len(a) + len(b) * (not paired) > MOST_SPLIT:
-        difference, error, df = mean_difference(b, a, paired)
-        return (2 * float(special.stdtr(df, -abs(difference) / error)) if error else 1.0), STUDENT, 0
+        return float(np.nan_to_num(welch_p(b, a, paired), nan=1.0)), STUDENT, 0
     chosen, kind = splits_of(len(b), len(a), paired, limit, seed)
     values = a - b if paired else np.concatenate([b, a]) - b[0]
     values -= 0 if paired else values.mean()  # so that the arm's sum alone gives the difference
@@ -160,8 +160,7 @@ def splits_of(n_b: int, n_a: int, paired: bool, limit: int, seed: int = 0) -> tu
         drawn = rng.choice(np.array([-1.0, 1.0]), drawn.shape) if paired else rng.permuted(drawn, axis=1)
         return np.vstack([drawn, observed]), DRAWN
     if paired:
-        signs = 2 * (np.arange(2**n_a)[:, None] >> np.arange(n_a) & 1) - 1
-        return signs.astype(np.float64), EXACT
+        return np.array(list(itertools.product([-1.0, 1.0], repeat=n_a))), EXACT
     places = np.array(list(itertools.combinations(range(n_b + n_a), n_a)))
     chosen = np.zeros((len(places), n_b + n_a))
     np.put_along_axis(chosen, places, 1.0, axis=1)
@@ -179,16 +178,14 @@ def rank_p(b: Floats, a: Floats, paired: bool = False, limit: int = EXACT_SPLITS
         return 1.0
     if len(pooled) <= MOST_SPLIT:
         chosen, kind = splits_of(len(b), len(a), paired, limit)
-        ranked = np.abs(a - b) if paired else pooled
-        _, place, count = np.unique(ranked, return_inverse=True, return_counts=True)
-        ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-        told = np.abs(chosen @ (ranks * np.sign(a - b) if paired else ranks - ranks.mean()))
+        ranks = stats.rankdata(np.abs(a - b)) * np.sign(a - b) if paired else stats.rankdata(pooled)
+        told = np.abs(chosen @ (ranks if paired else ranks - ranks.mean()))
         if kind == EXACT:
             return float((told >= told[-1] - _TIE).mean())
     if paired:
         return float(stats.wilcoxon(a - b, correction=True).pvalue)
-    is_exact = len(b) * len(a) <= 2500 and len(np.unique(pooled)) == len(pooled)
-    return float(stats.mannwhitneyu(a, b, method="exact" if is_exact else "asymptotic").pvalue)
+    exactly = len(b) * len(a) <= 2500 and len(np.unique(pooled)) == len(pooled)
+    return float(stats.mannwhitneyu(a, b, method="exact" if exactly else "asymptotic").pvalue)
 
 
 def hedges_g(b: Floats, a: Floats, paired: bool = False, alpha: float = 0.05) -> Interval:
@@ -198,15 +195,113 @@ def hedges_g(b: Floats, a: Floats, paired: bool = False, alpha: float = 0.05) ->
     nothing varies, for two pairs, and for ends beyond a t of 100,000.
     """
     difference, error, _ = mean_difference(b, a, paired)
-    df, scale = len(a) + len(b) - 2, math.sqrt(1 / len(a) + 1 / len(b))
-    if paired:
-        df, scale = len(a) - 1, 1 / math.sqrt(len(a))
+    parts = [a - b] if paired else [b, a]
+    df = sum(map(len, parts)) - len(parts)
     if df < 2 or not error > 0:
         return math.nan, math.nan, math.nan
-    squares = (len(b) - 1) * b.var(ddof=1) + (len(a) - 1) * a.var(ddof=1)
-    if paired:
-        squares = (a - b).var(ddof=1) * df
+    squares = sum(float(part.var()) * len(part) for part in parts)
+    scale = math.sqrt(sum(1 / len(part) for part in parts))
     t = difference / math.sqrt(squares / df) / scale
     correct = float(scale * special.poch((df - 1) / 2, 0.5) / math.sqrt(df / 2))
     low, high = special.nctdtrinc(df, [1 - alpha / 2, alpha / 2], t) if abs(t) < 1e5 else [math.nan] * 2
     return correct * t, correct * low, correct * high
+
+
+def of_line(r: Any, base: str, arms: tuple[Any, Any], alpha: float, paired: bool) -> Iterator[str]:
+    """Yield what to consider before believing one line of a comparison."""
+    if min(r.n_base, r.n_arm) < 2:
+        alone = base if r.n_base < 2 else r.arm
+        yield f"one run of {alone}: its spread is unknown, so there is nothing to test"
+    if r.verdict == "too few runs":
+        runs = f"{r.n_arm} pairs" if paired else f"{r.n_base}+{r.n_arm} runs"
+        among = "" if r.p_smallest > alpha else " among so many tests"
+        yield f"{runs} can never be significant{among}: the smallest possible p is {told_p(r.p_smallest)}"
+    if r.tests_disagree:
+        three = f"permutation {told_p(r.p_permutation)}, Welch {told_p(r.p_welch)}, ranks {told_p(r.p_rank)}"
+        yield f"tests disagree after adjusting (p before: {three}); that named before looking decides"
+    if r.permutation_kind == DRAWN:
+        yield f"the permutation p is from {r.splits:,} random splits: {r.p_permutation:.3f} ± {r.p_error:.1g}"
+    if r.permutation_kind == STUDENT:
+        yield "the permutation p is Student's t's: too many runs to try splits"
+    if math.isinf(r.ratio_low):
+        yield f"the mean of {base} is not told from 0: a change in percent would have no bounds"
+    named = [(name, own) for name, own in zip((base, r.arm), arms, strict=True) if len(own) > 1]
+    flat = [f"of {name} are {own[0]:.6g}" for name, own in named if not np.ptp(own)]
+    if flat:
+        yield f"all values {' and '.join(flat)}: is the clock too coarse?"
+    for name, own in named:
+        n, away = len(own), np.abs(own - own.mean())
+        if n < 4 or not np.ptp(own):
+            continue
+        g2 = float(away.max() / (own - own[0]).std(ddof=1)) ** 2  # F. E. Grubbs 1950, for each arm
+        t = math.sqrt(n * (n - 2) * g2 / max((n - 1) ** 2 - n * g2, 1e-12))
+        if 2 * n * special.stdtr(n - 2, -t) <= _SELDOM / 2:
+            yield f"far from the rest of {name}: {own[away.argmax()]:.6g} (kept)"
+
+
+def of_order(orders: tuple[Any, Any], arms: tuple[Any, Any]) -> Iterator[str]:
+    """Yield what the order of runs speaks against: arms in blocks, values that rise or fall with it.
+
+    Blocks: fewer changes of arm than a random order has (A. Wald and J. Wolfowitz 1940), or one arm early and
+    the other late (ranks). The trend is the slope over order beside the difference of arms, by its t test.
+    """
+    order = np.concatenate(orders)
+    if np.isnan(order).any():
+        yield "no order of runs is known (a column order, among all arms): drift was not looked for"
+        return
+    place, n, both = np.argsort(order), len(order), 2.0 * len(orders[0]) * len(orders[1])
+    in_arm = np.repeat([False, True], [len(one) for one in orders])[place]
+    times: Any = [np.flatnonzero(which).astype(float) for which in (~in_arm, in_arm)]
+    turns = np.count_nonzero(np.diff(in_arm))
+    spread = math.sqrt(both * max(both - n, 1) / (n * n * (n - 1)))
+    if turns == 1:
+        yield f"one arm ran wholly before the other: {_DRIFT}"
+    elif min(special.ndtr((turns + 0.5 - both / n) / spread), rank_p(*times)) <= _SELDOM:
+        yield f"arms ran nearly in blocks: {_DRIFT}"
+    values = np.concatenate([one - one.mean() for one in arms])[place]
+    at = np.arange(n) - np.where(in_arm, times[1].mean(), times[0].mean())
+    if n < 5 or not values.any() or not at.any():
+        return
+    slope = float(at @ values / (at @ at))
+    error = math.sqrt(float(((values - slope * at) ** 2).sum() / (at @ at)) / (n - 3))
+    p = 2 * float(special.stdtr(n - 3, -abs(slope) / error)) if error else 0.0
+    if p <= _SELDOM:
+        direction = "rise" if slope > 0 else "fall"
+        yield f"values {direction} with order by {abs(slope):.3g} a run (p{told_p(p, '=')})"
+
+
+def error_rates(trials: int = 1000, alpha: float = 0.05, seed: int = 0) -> pd.DataFrame:
+    """Return how often tests call significant what does not differ: simulated nulls, with a fixed seed.
+
+    Returns
+    -------
+    DataFrame
+        By null ("AR(1)": each run is like the last, correlation 0.9) and runs (of base and arm): the share of
+        `trials` with p at most `alpha` by splits alone, by what decides in `swaplib.compare`, Welch's t and
+        ranks; silently: by what decides, without a caution on blocks or trend.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    alike = [rng.normal(size=trials)]
+    for _ in range(11):
+        alike.append(0.9 * alike[-1] + math.sqrt(1 - 0.9**2) * rng.normal(size=trials))
+    wide = np.repeat([1.0, 3.0], [10, 4]) * rng.normal(size=(trials, 14))
+    nulls = [("normal", 6, rng.normal(size=(trials, 12))), ("lognormal", 6, rng.lognormal(size=(trials, 12)))]
+    nulls += [("normal, three times the spread in the smaller arm", 10, wide)]
+    nulls += [(f"AR(1), arms in {one}", 6, np.transpose(alike)) for one in ("random order", "blocks")]
+    tests = {"splits": "p_permutation", "decides": "p_decides", "Welch": "p_welch", "ranks": "p_rank"}
+    rows = []
+    for null, n_b, drawn in nulls:
+        for runs in drawn:
+            order = np.arange(len(runs)) if "blocks" in null else rng.permutation(len(runs))
+            values = runs[order] if "AR" in null else runs
+            p = p_values(values[:n_b], values[n_b:])
+            row = {"null": null, "runs": f"{n_b}+{len(runs) - n_b}"}
+            row |= {name: p[column] <= alpha for name, column in tests.items()}
+            warned = list(of_order((order[:n_b], order[n_b:]), (values[:n_b], values[n_b:])))
+            rows.append(row | {"silently": row["decides"] and not warned})
+    return pd.DataFrame(rows).groupby(["null", "runs"], sort=False).mean()
+
+
+def told_p(p: float, sign: str = "") -> str:
+    """Return a p to three decimals, after a sign where it is not too small for them."""
+    return "<0.001" if p < 0.0005 else f"{sign}{p:.3f}"

@@ -1,14 +1,11 @@
-"""What Android tells: the kills of lmkd and of its activity manager, and results of Macrobenchmark."""
+"""What Android tells: the kills of lmkd and of its activity manager, from a saved logcat or dmesg."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from swaplib.evidence.log import Log
@@ -38,8 +35,6 @@ _AM_KILL = re.compile(  # before Android 4.2 without the user, which comes first
     r"\[\s*(?:\d+\s*,\s*)?(?P<pid>\d{1,9})\s*,\s*(?P<process>.*?)\s*,\s*(?P<oom_score_adj>-?\d{1,5})\s*,"
     r"\s*(?P<reason>.*?)\s*(?:,\s*0*(?P<rss_kib>\d{0,15})\s*)?\]\s*$"
 )
-_UNITS = {"Ms": "ms", "Us": "us", "Ns": "ns", "Kb": "kib", "Mb": "mib", "Percent": "percent"}
-PERCENTILES = (50, 90, 99)  # of what Macrobenchmark sampled within a run
 
 
 def read_lmkd(path: str | Path) -> pd.DataFrame:
@@ -88,42 +83,3 @@ def _sizes(text: str) -> dict[str, str]:
     for kib, name in _SIZE.findall(sizes.partition("to free")[2]):
         row.setdefault(_SIZES.get(name.lower().replace(" ", "_"), ""), kib)
     return row
-
-
-def read_macrobenchmark(path: str | Path | Mapping[str, str | Path], arm: str = "before") -> pd.DataFrame:
-    """Read the JSON that AndroidX Macrobenchmark writes.
-
-    path, arm: a ``*-benchmarkData.json`` and its arm; or by arm, as ``{"before": a, "after": b}``.
-
-    Returns
-    -------
-    DataFrame
-        One row a run: arm, run (from 1), metric (``launch.timeToInitialDisplayMs``: benchmark and metric),
-        unit, better ("lower"), value. Of a sampled metric the median and 90th and 99th percentile of a run.
-        What is not such JSON, a run that is no number or one that is twice there is a ValueError.
-    """
-    rows, where = list[tuple[str, int, str, float]](), ""
-    for name, file in (path if isinstance(path, Mapping) else {arm: path}).items():
-        try:
-            for one in json.loads(Path(file).read_text(encoding="utf-8"))["benchmarks"]:
-                for metric, result in {**one.get("metrics", {}), **one.get("sampledMetrics", {})}.items():
-                    where = f"{one['name']}.{metric}"
-                    for run, value in enumerate(result["runs"], 1):
-                        rows += [(name, run, where + part, said) for part, said in _of_run(value).items()]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{file} is no result of Macrobenchmark: {where} {error!r}") from None
-    frame = pd.DataFrame(rows, columns=["arm", "run", "metric", "value"]).assign(unit="", better="lower")
-    if frame.empty or frame.duplicated(["arm", "run", "metric"]).any():
-        raise ValueError(f"{path} has no runs, or two benchmarks of one name; expected one of each name")
-    for ending, unit in _UNITS.items():
-        frame.loc[frame.metric.str.contains(rf"{ending}(?:\.p\d+)?$"), "unit"] = unit
-    return frame
-
-
-def _of_run(value: Any) -> dict[str, float]:
-    """Return the number of a run; of a sampled one percentiles, none if it has no sample."""
-    if not np.isfinite(np.asarray(value, dtype="float64")).all():
-        raise ValueError(f"a run is {value!r}; expected numbers")
-    if isinstance(value, list):
-        return {f".p{percent}": float(np.percentile(value, percent)) for percent in PERCENTILES if value}
-    return {"": float(value)}

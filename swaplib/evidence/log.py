@@ -34,7 +34,7 @@ _TIMES = (
 )
 _HEADS = [re.compile(_BEFORE + time) for time in _TIMES]
 _KERNEL = re.compile(r"\s\[\s*(\d{1,12}\.\d{1,9})\]")  # the kernel's own clock, behind another
-_NOISE = re.compile(r"\0|\ufeff|\x1b\[[\d;]*[A-Za-z]")  # NUL of a crash or of UTF-16, colours
+_NOISE = re.compile(r"[\0\ufeff\x1e]|\x1b\[[\d;]*[A-Za-z]")  # NUL of a crash, json-seq's mark, colours
 _LONGEST_LINE = 65536  # characters; the rest of a longer line is left out
 
 
@@ -64,8 +64,9 @@ class Log:
                     text = io.TextIOWrapper(file, code, "replace", newline="\n")
                     for part in iter(lambda: text.readline(_LONGEST_LINE), ""):  # noqa: B023
                         self.line, self.read = self.line + is_new, self.read + is_new
-                        if is_new and self._wanted.search(part):
-                            line = _plain(_NOISE.sub("", part.rstrip("\r\n")))
+                        line = _NOISE.sub("", part.rstrip("\r\n"))
+                        if is_new and self._wanted.search(line):
+                            line = _plain(line)
                             self.now_s = self._time(line)
                             yield line
                         is_new = part.endswith("\n")

@@ -15,8 +15,8 @@ _SIZES = {"VmRSS": "vmrss_kib", "RssAnon": "rss_anon_kib", "RssFile": "rss_file_
 _SIZES |= {"RssShmem": "rss_shmem_kib", "VmSwap": "vmswap_kib"}
 _COLUMNS = f"app label minutes {' '.join(_SIZES.values())} swap_ratio_percent pid"
 _FIELD = re.compile(  # `grep` puts the name of a file before, and perhaps a line's number
-    r"^\s*(?:\S*?(?:(?P<pid>\d{1,9})/)?status:(?:\d+:)?\s*)?"
-    rf"(?P<name>Name|Pid|{'|'.join(_SIZES)}):\s*(?P<value>.*?)\s*$"
+    r"^\s*(?:\S*?(?P<task>/task/)?(?:(?P<pid>\d{1,9})/)?status:(?:\d+:)?\s*)?"
+    rf"(?P<name>Name|Tgid|Pid|{'|'.join(_SIZES)}):\s*(?P<value>.*?)\s*$"
 )
 _MINUTES = re.compile(r"(\d+(?:\.\d+)?)\s*_?-?min", re.I)
 _KIB_PER_PAGE = 4
@@ -41,18 +41,21 @@ def read_status(source: str | Path) -> pd.DataFrame:
     log = Log(_COLUMNS, "a line of /proc/PID/status", _FIELD.pattern)
     told, row = dict[str, str](), dict[str, object]()  # of the process; its snapshot, with a first size
     for text in log.lines(*([file for file in found if file.is_file()] or [Path(source)])):
-        pid, name, value = _FIELD.findall(text)[0]
+        task, pid, name, value = _FIELD.findall(text)[0]
         label = log.path.name.partition(".")[0]
         if name == "Name" or told.get("file") != str(log.path) or (pid and pid != told.get("pid")):
             told, row = {"file": str(log.path), "label": label, "pid": pid}, {}
         kib = re.fullmatch(r"(\d{1,15})\s*kB", value)
+        is_thread = task or (told["pid"] and told.get("tgid", told["pid"]) != told["pid"])
+        if kib and name in _SIZES and is_thread:
+            continue  # its sizes are those of its process
         if kib and name in _SIZES:
             if not row or _SIZES[name] in row:
                 minutes = _MINUTES.search(label) or _MINUTES.search(log.path.parent.name)
                 row = log.keep({**told, "minutes": minutes and minutes[1]})
             row[_SIZES[name]] = kib[1]
-        elif name == "Name" or (name == "Pid" and value.isdecimal()):
-            told["app" if name == "Name" else "pid"] = value
+        elif name == "Name" or (name in ("Tgid", "Pid") and value.isdecimal()):
+            told["app" if name == "Name" else name.lower()] = value
         else:
             log.miss(text)
     frame = log.frame()
