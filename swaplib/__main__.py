@@ -84,14 +84,14 @@ def _has_what_is_needed(root: Path, extra: str) -> bool:
     from importlib import metadata
 
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for line in project["dependencies"] + project["optional-dependencies"].get(extra, []):
-        name, _, least = line.partition(">=")
-        try:
+    try:
+        for line in project["dependencies"] + project["optional-dependencies"].get(extra, []):
+            name, _, least = line.partition(">=")
             found, needed = (re.findall(r"\d+", version) for version in (metadata.version(name), least))
-        except metadata.PackageNotFoundError:
-            return False
-        if [int(number) for number in found] < [int(number) for number in needed]:
-            return False
+            if [int(number) for number in found] < [int(number) for number in needed]:
+                return False
+    except metadata.PackageNotFoundError:
+        return False
     return True
 
 

@@ -48,8 +48,8 @@ def finding(question: str, sentence: str, *, values: Mapping[str, Any], verdict:
 
     question: Q1 to Q16 for a question of the thread, else a short lower-case word ("gather").
     sentence, verdict: the answer in one computed sentence, and in a word or a few.
-    values: the numbers behind it: names to finite numbers, texts or bools. Floats are rounded to 3
-    significant figures, so that every machine stores the same. Others are a ValueError or TypeError.
+    values: what the sentence was computed from: numbers (kept with three significant figures, so that every
+    machine stores the same), texts, truth values. Others are a ValueError or TypeError.
     """
     if not isinstance(question, str) or not _QUESTION.fullmatch(question):
         expected = "expected Q1 to Q16 or a short lower-case word"

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(command: Callable[..., int], about: str, example: str) -> argparse.ArgumentParser:
-        example = f"{command.__name__.strip('_')} {example}"
-        epilog = f"As in: swaplib {example}"
-        added = commands.add_parser(example.split()[0], help=about, description=about, epilog=epilog)
+        name = command.__name__.strip("_")
+        epilog = f"As in: swaplib {name} {example}"
+        added = commands.add_parser(name, help=about, description=about, epilog=epilog)
         added.set_defaults(command=command)
         return added
 
@@ -61,10 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     about = "execute notebooks into a folder of results, with a report"
     execute = add(_run, about, "03 07 -p page_kib=16 --out mine")
     regenerate = add(_regenerate, "execute notebooks in place and make README's tables anew", "03")
-    for command in (execute, regenerate):
-        command.add_argument("names", nargs="*", metavar="NAME", help="01_patch_tables, or 01; all without")
+    for option in (execute.add_argument, regenerate.add_argument):
+        option("names", nargs="*", metavar="NAME", help="01_patch_tables, or 01; all without")
         about = "notebooks at once (default: one a CPU)"
-        command.add_argument("--jobs", type=int, choices=range(1, 65), metavar="1..64", help=about)
+        option("--jobs", type=int, choices=range(1, 65), metavar="1..64", help=about)
     option, about = execute.add_argument, "a parameter, see list; repeatable"
     option("-p", action="append", default=[], type=_pair, dest="texts", metavar="NAME=VALUE", help=about)
     option("--out", type=Path, metavar="DIR", help="folder of results (default: results)")
@@ -72,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     about = "say of measured runs, arm by arm, whether a difference is real"
     compare = add(_compare, about, "runs.csv --base before --better lower")
     option = compare.add_argument
-    option("file", metavar="FILE", help="CSV: arm,metric,value, or a column for each arm; a benchmark's JSON")
+    about = (
+        "CSV: arm,metric,value, or a column for each arm; a benchmark's JSON; several files: each is an arm"
+    )
+    option("files", metavar="FILE", nargs="+", help=about)
     option("--base", default="", metavar="ARM", help="the arm to compare with (default: before, base, old)")
     option("--arms", default="", metavar="A,B", help="the columns that are arms (default: told by name)")
     option("--better", choices=["lower", "higher"], help="which is better (default: as FILE says, or lower)")
@@ -88,8 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--dry-run", action="store_true", help="show the plan and what is missing")
     about = "lint, types, tests and strict nbval in one pytest run; arguments go to pytest"
     add(_test, about, "tests/test_gather.py -x")
-    about = "open the notebooks in JupyterLab, to which arguments go"
-    add(_lab, about, "--no-browser --port=9999")
+    add(_lab, "open the notebooks in JupyterLab, to which arguments go", "--no-browser --port=9999")
     return parser
 
 
@@ -110,15 +112,15 @@ def _run(options: argparse.Namespace) -> int:
     chosen = run.select(options.names, notebooks)
     given = run.assign(chosen, dict(options.texts))
     out = options.out or collection_folder().parent / "results"
-    open_results(out)
-    there = {*kept(out, notebooks)} | {notebook.name for notebook in chosen}
     others = {notebook.name for notebook in notebooks if not notebook.reads_findings}
-    for notebook in chosen:
-        if notebook.reads_findings and others <= there:  # else it reads the collection's own
-            seen = os.path.relpath(out, notebook.path.parent)
-            given[notebook.name].setdefault(run.FINDINGS_FROM, seen)
-    status = _execute(chosen, given, options.jobs, lambda execution: keep(out, execution))
-    print(f"report: {os.path.relpath(write_report(out, notebooks))}")
+    with open_results(out):
+        there = {*kept(out, notebooks)} | {notebook.name for notebook in chosen}
+        for notebook in chosen:
+            if notebook.reads_findings and others <= there:  # else it reads the collection's own
+                seen = os.path.relpath(out, notebook.path.parent)
+                given[notebook.name].setdefault(run.FINDINGS_FROM, seen)
+        status = _execute(chosen, given, options.jobs, lambda execution: keep(out, execution))
+        print(f"report: {os.path.relpath(write_report(out, notebooks))}")
     return status
 
 
@@ -136,13 +138,8 @@ def _regenerate(options: argparse.Namespace) -> int:
     return status
 
 
-def _execute(
-    chosen: Sequence[Notebook],
-    given: Mapping[str, dict[str, Any]],
-    jobs: int | None,
-    take: Callable[[Execution], None],
-) -> int:
-    """Execute notebooks, with a line on each as it ends; return the status."""
+def _execute(chosen: Sequence[Notebook], given: dict[str, Any], jobs: int | None, take: Any) -> int:
+    """Execute notebooks, each taken and told of in a line as it ends; return the status."""
     from swaplib.answers import findings_in
 
     ended: list[Execution] = []
@@ -173,7 +170,10 @@ def _compare(options: argparse.Namespace) -> int:
     about = {name: getattr(options, name) for name in ("kernel", "machine", "swap_device")}
     try:
         arms = [name for name in options.arms.split(",") if name]
-        runs = read_runs(options.file, options.better, options.base, arms)
+        names = [Path(file).stem for file in options.files]
+        names = names if len(set(names)) == len(names) else options.files
+        files = dict(zip(names, options.files, strict=True)) if len(names) > 1 else options.files[0]
+        runs = read_runs(files, options.better, options.base, arms)
         for note in runs.attrs["notes"]:
             print(f"swaplib: note: {note}", file=sys.stderr)
         found = compare(runs, paired=options.paired, command=shlex.join(typed), **about)

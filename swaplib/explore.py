@@ -18,7 +18,9 @@ from swaplib import catalogue
 from swaplib.analysis.timeline import plot_timeline
 from swaplib.analysis.words import finding
 from swaplib.sim.simulate import simulate
+from swaplib.sweeps import sweep
 
+DRAWS = 5  # seeds
 STORM, CHOICES = ("processes", "run_entries", "layout"), ("threshold", "max_active", "worker_nice")
 CODE = """machine = swaplib.machine({machine!r})
 storm = swaplib.storm({storm!r}, machine, **{own})
@@ -32,7 +34,8 @@ class Explorer(widgets.VBox):
 
     Policy A is as it is named, policy B has three choices of your own. A storm and policy B bring their own
     values with them. Settings that do not go together are answered by a sentence in place of the timeline.
-    `folder` is where traces are written; `outcomes` are the two runs that are shown.
+    `folder` is where traces are written; `outcomes` are the two runs that are shown;
+    beside them stand runs with the seeds that follow, and their median, so that no single storm decides.
     """
 
     def __init__(self, folder: str | Path = "traces") -> None:
@@ -45,11 +48,11 @@ class Explorer(widgets.VBox):
         top = widgets.HBox([widgets.VBox(column[:9]), widgets.VBox(column[9:]), self.numbers])
         top.layout.flex_flow = "row wrap"
         super().__init__([top, self.message, self.picture, self.code])
-        # JupyterLab calls from several threads: one moves and computes, and only for the last who asked.
+        # JupyterLab calls from several threads: one computes, and what others asked meanwhile is one setting.
         self._lock, self._is_moving = threading.RLock(), False
-        self._asked: list[object] = []
+        self._shown: dict[str, Any] = {}
         self._move(_brought("camera"))
-        start = {name: control.value for name, control in self.controls.items()}
+        start = dict(self._shown)
         self.reset.on_click(lambda _: self._move(start))
         self.traces.on_click(lambda _: self._write_traces())
         for control in self.controls.values():
@@ -61,21 +64,21 @@ class Explorer(widgets.VBox):
         self._move(brings.get(change["owner"].description, lambda _: {})(change["new"]))
 
     def _move(self, values: dict[str, Any]) -> None:
-        """Move controls, then show what all of them say unless somebody has asked since."""
-        ticket = object()
-        self._asked.append(ticket)
+        """Move controls, then show what all of them say unless that is shown."""
         with self._lock:
-            if not self._is_moving:
-                self._is_moving = True
-                for name in values.keys() & self.controls.keys():
-                    self.controls[name].value = values[name]
-                self._is_moving = False
-                if self._asked[-1] is ticket:
-                    self._show({name: control.value for name, control in self.controls.items()})
-            self._asked.remove(ticket)
+            if self._is_moving:
+                return
+            self._is_moving = True
+            for name in values.keys() & self.controls.keys():
+                self.controls[name].value = values[name]
+            self._is_moving = False
+            chosen = {name: control.value for name, control in self.controls.items()}
+            if chosen != self._shown:
+                self._say("Computing ... (the first time the simulator is compiled: a minute)", "status")
+                self._show(chosen)
+                self._shown = chosen
 
     def _show(self, chosen: dict[str, Any]) -> None:
-        self._say("Computing ... (the first time the simulator is compiled, which takes a minute)", "status")
         policy = catalogue.policy(chosen["policy_b"])
         changed = {name: chosen[name] for name in CHOICES if chosen[name] != getattr(policy, name)}
         for name in CHOICES:
@@ -91,7 +94,10 @@ class Explorer(widgets.VBox):
             machine, kernel = catalogue.machine(chosen["machine"]), catalogue.kernel(chosen["kernel"])
             storm = catalogue.storm(chosen["storm"], machine, **own)
             policies = catalogue.policy(chosen["policy_a"]), policy.but(**changed)
-            outcomes = [simulate(machine, kernel, storm, policy, chosen["seed"]) for policy in policies]
+            outcomes = [simulate(machine, kernel, storm, one, chosen["seed"]) for one in policies]
+            arms = [{"policy": one, "arm": arm} for arm, one in zip("AB", policies, strict=True)]
+            how = {"replications": DRAWS, "seed": chosen["seed"], "executor": "threads", "progress": False}
+            draws = sweep(machine=machine, kernel=kernel, storm=storm, settings=arms, **how)
         except ValueError as error:
             self.picture.value = self.numbers.value = self.code.value = ""
             self._say(f"{error}.", "alert")
@@ -103,7 +109,15 @@ class Explorer(widgets.VBox):
         self.picture.value = f'<img src="{source}" alt="{escape(finding(outcomes))}">'
         before, after = (outcome.summary().astype(float) for outcome in outcomes)
         table = pd.DataFrame({"A": before, "B": after, "B − A": after - before})
-        self.numbers.value = table.to_html(float_format="{:,.1f}".format, na_rep="–", border=0)
+        goal = "foreground_ms" if storm.foreground else "exit_ms_last"
+        several = draws.assign(seed=chosen["seed"] + draws.replication)
+        several = several.pivot_table(goal, "seed", "arm", dropna=False)
+        several.loc["median"] = several.median()
+        several.columns.name = f"{goal} by seed"
+        shown = (
+            frame.to_html(float_format="{:,.1f}".format, na_rep="–", border=0) for frame in (several, table)
+        )
+        self.numbers.value = "".join(shown)
         code = escape(CODE.format(own=own, changed=changed, **chosen))
         self.code.value = f"<details><summary>The same in Python</summary><pre>{code}</pre></details>"
         self.outcomes, self.traces.disabled, self.message.value = outcomes, False, ""
@@ -147,6 +161,6 @@ def _controls() -> dict[str, Any]:
         "policy_a": widgets.Dropdown(options=policies, value="sync", description="policy A"),
         "policy_b": widgets.Dropdown(options=policies, value="async-v3", description="policy B"),
         "threshold": widgets.IntSlider(2, 0, 32, description="B: threshold"),
-        "max_active": widgets.IntSlider(1, 1, 256, description="B: workers"),
+        "max_active": widgets.IntSlider(1, 0, 256, description="B: workers"),
         "worker_nice": widgets.IntSlider(-20, -20, 19, description="B: nice"),
     }

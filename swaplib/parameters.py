@@ -22,11 +22,10 @@ def each(spec: Any) -> Each:
 def check_parameters(namespace: Mapping[str, Any], **specs: Any) -> None:
     """Refuse a notebook's parameters by a ValueError with a line for each that is not what it must be.
 
-    namespace: the notebook's ``globals()``.
-    specs: what each parameter must be, by name: one of a list's items; a whole number in a range; a finite
-    number within a tuple ``(low, high)``, ends included, None leaving an end open; of the type ``str``,
-    ``bool``, ``int`` or ``float`` (a whole number is a float too); or `each` of these. Another specification
-    is a TypeError, one for a parameter that the notebook lacks a NameError.
+    `namespace` is the notebook's ``globals()``; `specs` say by name what each must be: one of a list's items;
+    a whole number in a range; a finite number within a tuple ``(low, high)``, ends included, None leaving an
+    end open; of the type ``str``, ``bool``, ``int`` or ``float`` (a whole number is a float too); or `each`
+    of these. Another specification is a TypeError, one for a parameter that is not there a NameError.
     """
     problems = []
     for name, spec in specs.items():

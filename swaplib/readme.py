@@ -54,11 +54,10 @@ def refresh(text: str) -> str:
         notebooks.append(f"| [{one.name}](notebooks/{path}) | {_cell(one.question)} |")
     for name, rows in {"answers": answers, "notebooks": notebooks}.items():
         begin, end = f"<!-- {name}: made by `swaplib regenerate` -->", f"<!-- end of {name} -->"
-        before, found_begin, rest = text.partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not found_begin or not found_end:
+        if begin not in text or end not in text:
             raise ValueError(f"README.md: the markers '{begin}' and '{end}' are missing")
-        text = "\n".join([before + begin, *rows, end + after])
+        before, _, rest = text.partition(begin)
+        text = "\n".join([before + begin, *rows, end + rest.partition(end)[2]])
     return text
 
 

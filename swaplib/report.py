@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,12 @@ MARK = "made-by-swaplib.txt"
 _TEMPLATES = str(Path(__file__).parent / "templates")
 
 
-def open_results(folder: Path) -> None:
-    """Make a folder of results, or take that of a former run; nothing in it is ever removed."""
+@contextmanager
+def open_results(folder: Path) -> Iterator[None]:
+    """Make a folder of results, or take that of a former run, and keep other runs out of it meanwhile.
+
+    Nothing in it is ever removed. What is no such folder, or one in use, is a UsageError.
+    """
     if folder.resolve() == collection_folder():
         raise UsageError(f"--out {folder} is the collection; `regenerate` executes notebooks in place")
     try:
@@ -30,6 +37,17 @@ def open_results(folder: Path) -> None:
     if any(folder.iterdir()) and not (folder / MARK).is_file():
         raise UsageError(f"--out {folder} holds files that are not from a former run; give an empty folder")
     replace_text(folder / MARK, "Made by swaplib run, which replaces the notebooks and pages in here.\n")
+    own = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another run writes to --out {folder}; wait for it, or give a folder"
+            ) from error
+        yield
+    finally:
+        os.close(own)
 
 
 def keep(folder: Path, execution: Execution) -> None:
@@ -44,36 +62,32 @@ def kept(folder: Path, notebooks: Sequence[Notebook]) -> dict[str, Any]:
     found = {}
     for notebook in notebooks:
         path = folder / notebook.path.name
-        if path.exists():
-            try:
-                text = path.read_text(encoding="utf-8")
-                findings_in(text, notebook.name)
-                executed = nbformat.reads(text, as_version=4)
-                nbformat.validate(json.loads(text))
-                found[notebook.name] = executed
-            except Exception:  # whatever is wrong with it
-                say(f"{path} is damaged and left out; `run {notebook.name[:2]}` makes it anew")
+        if not path.exists():
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+            findings_in(text, notebook.name)
+            nbformat.validate(json.loads(text))
+            found[notebook.name] = nbformat.reads(text, as_version=4)
+        except Exception:  # whatever is wrong with it
+            say(f"{path} is damaged and left out; `run {notebook.name[:2]}` makes it anew")
     return found
 
 
 def write_report(folder: Path, notebooks: Sequence[Notebook]) -> Path:
-    """Write index.html and the page of each notebook into a folder of results; return the path of the first.
-
-    Every page is whole by itself: it loads nothing, from inside the folder or outside.
-    """
+    """Write a page, whole by itself, for each executed notebook, and index.html; return the latter's path."""
     from nbconvert import HTMLExporter
 
-    say("writing the report")
     exporter = HTMLExporter(template_name="report", extra_template_basedirs=[_TEMPLATES])
     exporter.embed_images = exporter.exclude_anchor_links = True
     executed, pages = kept(folder, notebooks), []
     for notebook in notebooks:
         if notebook.name in executed:
             pages.append(_page(notebook, executed[notebook.name]))
-            say(f"page {len(pages)} of {len(executed)}")
+            say(f"writing page {len(pages)} of {len(executed)}")
             resources = {"metadata": {"path": str(notebook.path.parent)}, "page": pages[-1]}
             html, _ = exporter.from_notebook_node(executed[notebook.name], resources)
-            replace_text(folder / f"{notebook.name}.html", _lead_links(html, {*executed}))
+            replace_text(folder / f"{notebook.name}.html", _lead_links(html, {*executed, "index"}))
     asked = load("mail/questions").to_dict("records")
     index = exporter.environment.get_template("front.html.j2").render(pages=pages, asked=asked)
     replace_text(folder / "index.html", index)
@@ -101,7 +115,6 @@ def _lead_links(html: str, names: set[str]) -> str:
         if not address or re.match("https?:|mailto:", address):
             return match[0]
         stem = Path(address).stem
-        known = stem in names | {"index"}
-        return f'<a href="{stem}.html{mark}{anchor}">{match[2]}</a>' if known else match[2]
+        return f'<a href="{stem}.html{mark}{anchor}">{match[2]}</a>' if stem in names else match[2]
 
     return re.sub(r'<a\b[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', lead, html, flags=re.DOTALL)

@@ -131,10 +131,10 @@ def execute(
 
     given: the parameters of every notebook, by its name. finished: called as each ends.
     """
+    spawn = multiprocessing.get_context("spawn")
     for is_last in (False, True):
         wave = [notebook for notebook in notebooks if notebook.reads_findings == is_last]
         workers, begin = min(jobs or os.cpu_count() or 1, len(wave) or 1), time.monotonic()
-        spawn = multiprocessing.get_context("spawn")
         with (
             tempfile.TemporaryDirectory(prefix="swaplib-") as scratch,
             ProcessPoolExecutor(workers, spawn, initializer=_begin_worker) as pool,
@@ -145,9 +145,8 @@ def execute(
                 while waiting:
                     ended, waiting = wait(waiting, timeout=SILENCE_S, return_when=FIRST_COMPLETED)
                     for task in ended:
-                        killed = isinstance(task.exception(), BrokenExecutor)
                         lost = Execution(tasks[task], "", "its process was killed", 0.0)
-                        finished(lost if killed else task.result())
+                        finished(lost if isinstance(task.exception(), BrokenExecutor) else task.result())
                     if not ended:
                         names = sorted(tasks[task].name for task in waiting)[:workers]
                         say(f"{time.monotonic() - begin:.0f} s  executing {', '.join(names)}")
@@ -206,7 +205,7 @@ def _execute(notebook: Notebook, parameters: dict[str, Any], scratch: Path) -> E
     import nbformat
     import papermill
 
-    begin, error, output = time.monotonic(), "", scratch / notebook.path.name
+    begin, error, text, output = time.monotonic(), "", "", scratch / notebook.path.name
     options = {"progress_bar": False, "log_output": False, "extra_arguments": [_END_WITH_PARENT]}
     options |= {"cwd": str(notebook.path.parent)}
     try:
@@ -215,7 +214,6 @@ def _execute(notebook: Notebook, parameters: dict[str, Any], scratch: Path) -> E
         error = f"cell [{failed.exec_count}]: {failed.ename}: {failed.evalue}"
     except Exception as failed:
         error = f"{type(failed).__name__}: {(str(failed).strip() or 'no message').splitlines()[0]}"
-    text = ""
     if output.exists():
         executed = nbformat.read(output, as_version=4)
         clean(executed)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -57,13 +59,10 @@ def sweep(
         A name of the catalogue, a model, or a list of these. A storm's name is looked up for each machine.
     settings
         Dicts: the four above replace the arguments of that name, every other key is a label (text or number).
-    replications, seed
-        Draws of each storm, and the first of them.
-    executor, progress
-        As in `in_parallel`.
+    replications, seed, executor, progress
+        Draws of each storm, and the first of them; `executor` and `progress` as in `in_parallel`.
     checkpoint
-        A file that keeps finished runs: an interrupted sweep goes on from there. A run of another engine or
-        of changed models is made anew.
+        A file (SQLite) that keeps finished runs, so that an interrupted sweep goes on from there.
 
     Returns
     -------
@@ -110,27 +109,63 @@ def in_parallel(
     return list(_one_by_one(function, list(inputs), executor, progress))
 
 
+def launch_times(cases: Mapping[int, Named], draws: Sequence[int] = (0,)) -> pd.DataFrame:
+    """Return mean times of launches in milliseconds: one row a case, by its number.
+
+    A case has a machine, kernel, storm and policy; draw d of case n has the seed 10,000 n + d. Columns 0, 1,
+    ... are how long each phase of the foreground took; exits is when the last process was gone.
+    """
+    runs = [{**case, "seed": 10_000 * n + d} for n, case in cases.items() for d in draws]
+    rows = pd.DataFrame(in_parallel(_launch, runs))
+    return rows.groupby(np.repeat(list(cases), len(draws))).mean()
+
+
+def solved_work(cases: Mapping[int, Named], aim_ms: pd.DataFrame, rounds: int = 3) -> dict[int, Named]:
+    """Return cases whose foreground has so much CPU work that its phases take `aim_ms` (columns 0, 1, ...).
+
+    Work begins at half of the aim; in each round it is scaled by the 1.5th power of what the time is off, and
+    stays between a twentieth and three times the aim, so the aim may be missed: look at `launch_times`.
+    """
+    solved, work = {n: dict(case) for n, case in cases.items()}, aim_ms / 2
+    for _ in range(rounds):
+        for n, case in solved.items():
+            phases = zip(case["storm"].foreground, work.loc[n], strict=True)
+            front = tuple(replace(phase, cpu_ns=round(1e6 * ms)) for phase, ms in phases)
+            case["storm"] = case["storm"].but(foreground=front)
+        off = aim_ms / launch_times(solved)[aim_ms.columns]
+        work = (work * off**1.5).clip(aim_ms / 20, 3 * aim_ms)
+    return solved
+
+
+def _launch(run: Named) -> dict[Any, Any]:
+    outcome = simulate(**run, trace=False)
+    times = np.diff(outcome.phase_ends_ns, prepend=0) / 1e6
+    return {**dict(enumerate(times)), "exits": outcome.df_processes().exited_ms.max()}
+
+
 def _arms(number: int, given: Mapping[str, Any]) -> Iterator[tuple[Named, Named]]:
     """Yield the models and the labels of every combination that one dict of settings asks for."""
     where = f"settings[{number}]: "
     labels = {name: value for name, value in given.items() if name not in KINDS}
-    if wrong := [name for name, value in labels.items() if not (value is None or np.isscalar(value))]:
-        raise ValueError(f"{where}label '{wrong[0]}' is {labels[wrong[0]]!r}; expected text or a number")
+    for name, value in labels.items():
+        if value is not None and not np.isscalar(value):
+            raise ValueError(f"{where}label '{name}' is {value!r}; expected text or a number")
     for machine in _models(where, "machine", given):
-        kernels, storms, policies = (_models(where, kind, given, machine) for kind in list(KINDS)[1:])
-        for models in product([machine], kernels, storms, policies):
+        others = [_models(where, kind, given, machine) for kind in ("kernel", "storm", "policy")]
+        for models in product([machine], *others):
             yield dict(zip(KINDS, models, strict=True)), labels
 
 
 def _models(where: str, kind: str, given: Mapping[str, Any], *machine: Machine) -> list[Any]:
     """Return the models that one argument asks for, by name or as they are."""
-    value, found = given.get(kind), []
+    value, found = given[kind], []
     for one in value if isinstance(value, (list, tuple)) and value else [value]:
         if isinstance(one, str):
             one = catalogue.storm(one, *machine) if kind == "storm" else getattr(catalogue, kind)(one)
         if not isinstance(one, KINDS[kind]):
-            expected = f"a name, a {kind.title()}, or a list of these"
-            raise ValueError(f"{where}{kind} is {one!r}; expected {expected}")
+            raise ValueError(
+                f"{where}{kind} is {one!r}; expected a name, a {kind.title()}, or a list of these"
+            )
         found.append(one)
     return found
 
@@ -175,26 +210,21 @@ def _summary(run: tuple[Named, int]) -> Named:
 def _kept(path: Path, runs: Sequence[Any], executor: Where, progress: bool | None) -> list[Named]:
     """Return the summaries of the runs: those that a checkpoint holds, and others, which are added to it.
 
-    A run is known by all that decides its result: the engine, the models, the draw. A damaged line is as if
-    it were not there. A line break comes before each line, so that it is whole even after one that was torn.
+    A run is known by all that decides its result: the engine, the models, the draw.
     """
     keys = [hashlib.sha256(repr((digest_of_sources(), run)).encode()).hexdigest() for run in runs]
-    with path.open("a+b", buffering=0) as file:
-        file.seek(0)
-        first, *lines = file.read().split(b"\n")
-        if first:
-            raise ValueError(f"checkpoint {path} holds something else than finished runs; left as it is")
-        summaries = {}
-        for line in lines:
-            with suppress(ValueError, TypeError, KeyError):
-                entry = json.loads(line)
-                summaries[entry["run"]] = dict(entry["summary"])
-        missing = {key: run for key, run in zip(keys, runs, strict=True) if key not in summaries}
-        found = _one_by_one(_summary, list(missing.values()), executor, progress)
-        for key, summary in zip(missing, found, strict=True):
-            summaries[key] = summary
-            entry = {"run": key, "summary": summary}
-            file.write(b"\n" + json.dumps(entry, default=lambda value: value.item()).encode())
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as file:
+            file.execute("create table if not exists runs (run primary key, summary)")
+            summaries = {key: json.loads(text) for key, text in file.execute("select run, summary from runs")}
+            missing = {key: run for key, run in zip(keys, runs, strict=True) if key not in summaries}
+            found = _one_by_one(_summary, list(missing.values()), executor, progress)
+            for key, summary in zip(missing, found, strict=True):
+                summaries[key] = summary
+                text = json.dumps(summary, default=lambda value: value.item())
+                file.execute("insert or replace into runs values (?, ?)", (key, text))
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{path} is no checkpoint of finished runs, or cannot be written: {error}") from None
     return [summaries[key] for key in keys]
 
 
@@ -235,32 +265,15 @@ def exits_at_once(
     seed: int = 0,
     **shape: Any,
 ) -> pd.DataFrame:
-    """Simulate processes that all exit at once, and return the time until all swap is free again.
+    """Simulate processes that all exit at once; columns kernel, classes, nodes, exits, arm, swap_freed_ms.
 
-    Parameters
-    ----------
-    arms
-        Policies by the name under which they are shown.
-    kernels, machines, exits, size_classes
-        Every combination is one run: names of kernels, machines, processes, zsmalloc size classes in use.
-    seed
-        Of the storm.
-    **shape
-        Further choices of the storm ``server``, such as swap_entries and run_entries.
-
-    Returns
-    -------
-    DataFrame
-        A row a run: kernel, classes, nodes, exits, arm, swap_freed_ms.
+    Every combination is one run: of arms (policies by the name that is shown), kernels by name, machines,
+    processes that exit, and zsmalloc size classes in use. `shape` are further choices of the storm
+    ``server``, such as swap_entries and run_entries; swap_freed_ms is when all swap is free again.
     """
     rows = []
     for machine, processes, classes in product(machines, exits, size_classes):
-        choices: dict[str, Any] = {
-            "processes": processes,
-            "size_classes": classes,
-            "present_pages": 0,
-            **shape,
-        }
+        choices = {"processes": processes, "size_classes": classes, "present_pages": 0, **shape}
         labels = {"nodes": machine.nodes, "exits": processes, "classes": classes}
         where = {**labels, "machine": machine, "storm": catalogue.storm("server", **choices)}
         rows += [{**where, "arm": arm, "policy": policy} for arm, policy in arms.items()]

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +89,7 @@ def test_a_storm_brings_its_own_values(explorer):
 
 
 def test_a_policy_brings_its_own_choices_which_make_no_difference_where_they_are_switched_off(explorer):
-    for name in swaplib.policies().name:
+    for name in swaplib.policies().query("name != 'zram-handle-deferred'").name:  # not on this kernel
         move(explorer, threshold=3, worker_nice=7, policy_b=name)
         outcome = explorer.outcomes[1]
         assert outcome.policy == swaplib.policy(name)
@@ -119,12 +120,16 @@ def test_settings_that_do_not_go_together_are_answered_in_words_until_they_do(ex
     assert explorer.picture.value == picture
 
 
-def test_what_is_shown_is_what_the_controls_say_after_moves_from_several_threads(explorer):
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda seed: move(explorer, seed=seed), range(1, 9)))
-    assert {outcome.seed for outcome in explorer.outcomes} == {explorer.controls["seed"].value}
-    assert explorer.message.value == ""
-    assert html.escape(finding(explorer.outcomes)) in explorer.picture.value
+def test_several_draws_and_their_median_stand_beside_the_run_that_is_shown(explorer):
+    move(explorer, seed=7)
+    first = [outcome.summary().foreground_ms for outcome in explorer.outcomes]
+    cell = r"\s*<td>([\d.,]+)</td>"
+    rows = re.findall(rf"<th>(\d+|median)</th>{cell}{cell}", explorer.numbers.value)
+    by_seed = {seed: [float(ms.replace(",", "")) for ms in both] for seed, *both in rows}
+    assert [*by_seed] == [*map(str, range(7, 7 + explore.DRAWS)), "median"]
+    assert by_seed["7"] == pytest.approx(first, abs=0.06)
+    middle = by_seed.pop("median")
+    assert middle == [statistics.median(ms) for ms in zip(*by_seed.values(), strict=True)]
 
 
 def test_the_button_writes_a_trace_of_each_run_that_is_shown_and_keeps_a_file_that_is_none(explorer):
@@ -152,13 +157,17 @@ def test_it_says_that_it_computes_and_meanwhile_computes_for_the_last_setting_al
 
     simulate = explore.simulate
     monkeypatch.setattr(explore, "simulate", slow)
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(8) as threads:
         moves = [threads.submit(move, explorer, seed=1)]
         assert begun.wait(60)
         assert "Computing" in explorer.message.value
-        moves += [threads.submit(move, explorer, seed=seed) for seed in (2, 3)]
-        while len(explorer._asked) < 3:
-            time.sleep(0.01)
+        moves += [threads.submit(move, explorer, seed=seed) for seed in range(2, 9)]
+        time.sleep(0.1)  # within which all of them have come
         go.set()
         [one.result() for one in moves]
-    assert set(seeds[2:]) == {explorer.controls["seed"].value}
+    last = explorer.controls["seed"].value
+    assert set(seeds) == {1, last}
+    assert len(seeds) == 4
+    assert {outcome.seed for outcome in explorer.outcomes} == {last}
+    assert explorer.message.value == ""
+    assert html.escape(finding(explorer.outcomes)) in explorer.picture.value

@@ -75,6 +75,5 @@ def test_what_is_no_specification_is_refused(spec):
 
 def test_a_text_that_arrived_as_a_number_says_how_to_keep_it_a_text():
     for value, spec in ((6.18, ["6.11", "6.18"]), (["6.11", 6.18], each(["6.11", "6.18"]))):
-        assert refusal(value, spec).endswith(
-            "(it was read as a number: quote it; for papermill take -r instead of -p)"
-        )
+        told = "(it was read as a number: quote it; for papermill take -r instead of -p)"
+        assert refusal(value, spec).endswith(told)

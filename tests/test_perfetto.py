@@ -17,7 +17,7 @@ CASES = {
     "cut-off": ("phone-8gb", "6.11", "camera", "sync", {"limit_ns": 30_000_000}),
     "reaper": ("lab-2cpu", "6.11", "lab", "reaper", {"processes": 3, "mb": 16}),
     "two-nodes": ("server-2x48", "6.18", "server", "async-per-node", {"processes": 6, "swap_entries": 3000}),
-    "one-cpu": ("lab-1cpu", "7.0", "lab", "adaptive", {"processes": 2, "mb": 8}),
+    "one-cpu": ("lab-1cpu", "6.18", "lab", "adaptive", {"processes": 2, "mb": 8}),
     "munmap": ("rpi-4b", "6.12", "munmap", "sync", {"processes": 2, "mb": 8}),
     "nobody": ("phone-8gb", "6.11", "munmap", "sync", {"processes": 0}),
 }

@@ -49,7 +49,7 @@ def written(notebooks, tmp_path):
     """Write a report on outputs made by hand: two answered, one failed, one did not start."""
     _, dice, coins, broken, show = notebooks
     results = tmp_path / "results"
-    open_results(results)
+    results.mkdir()
     answer = finding("Q2", "It is <b>3</b> & more.", values={}, verdict="a < b")._repr_mimebundle_()
     first = finding("Q1", "Yes.", values={}, verdict="yes")._repr_mimebundle_()
     failed = {"output_type": "error", "ename": "ValueError", "evalue": "<script>x</script>", "traceback": []}
@@ -118,23 +118,25 @@ def test_a_failure_is_shown_with_its_error_escaped(written):
 @pytest.mark.parametrize("text", ["", '{"cells": [', "[]", '{"cells": [], "metadata": 3}', "\x00"])
 def test_a_damaged_notebook_is_said_and_left_out_and_nothing_is_removed(text, notebooks, tmp_path, capsys):
     results = tmp_path / "results"
-    open_results(results)
+    results.mkdir()
     keep(results, Execution(notebooks[1], stored(notebooks[1]), "", 1))
     (results / "02_coins.ipynb").write_text(text)
     (results / "77_mine.ipynb").write_text("{}")
     (results / "manifest.json").write_text(json.dumps({"../x": 1}))
-    open_results(results)
     assert set(kept(results, notebooks)) == {"01_dice"}
     assert "02_coins.ipynb is damaged and left out; `run 02` makes it anew" in capsys.readouterr().err
     assert "02_coins" not in write_report(results, notebooks).read_text()
     assert (results / "77_mine.ipynb").exists()
 
 
-def test_a_folder_of_somebody_else_is_left_as_it_is(notebooks, tmp_path):
+def test_a_folder_of_somebody_else_or_of_a_run_that_goes_on_is_left_as_it_is(notebooks, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").touch()
-    with pytest.raises(UsageError, match="holds files that are not from a former run"):
-        open_results(tmp_path / "mine")
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OSError, match="dangling is no folder"):
-        open_results(tmp_path / "dangling")
+    for name, words in (
+        ("mine", "holds files that are not from a former run"),
+        ("used", "another run writes"),
+    ):
+        with open_results(tmp_path / "used"), pytest.raises(UsageError, match=words):
+            open_results(tmp_path / name).__enter__()
+    with open_results(tmp_path / "used"):  # as soon as it has ended
+        assert len(list((tmp_path / "used").iterdir())) == 1

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 
 import swaplib
 from swaplib.analysis.style import POLICY_LINES, policy_line
-from swaplib.analysis.timeline import ACTIVITIES, timeline_table
+from swaplib.analysis.timeline import ACTIVITIES, cpu_time
 from swaplib.analysis.words import count, finding, span
 from swaplib.sim.state import CATEGORIES
 
@@ -60,47 +60,43 @@ def texts(figure):
     return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
-# The table behind the picture.
+def edges(outcome, bins):
+    return outcome.end_ns * np.arange(bins + 1) // bins
 
 
 @pytest.mark.parametrize("policy", ["sync", "async-v3", "adaptive", "reaper"])
 @pytest.mark.parametrize("case", ["camera", "cut-off", "server"])
 def test_activities_fill_every_bin_and_add_up_to_the_cpu_time_of_the_run(case, policy):
     outcome = run(case, policy)
-    table, spent = timeline_table(outcome, bins=37), outcome.df_cpu().sum()
-    assert np.allclose(table.groupby("start_ms").cpu_share.sum(), 1)
-    for activity, (_, categories) in ACTIVITIES.items():
-        shown = table[table.activity == activity].cpu_ms.sum()
-        assert shown == pytest.approx(spent[categories].sum(), abs=1e-6)
+    ends, spent = edges(outcome, 37), outcome.df_cpu().sum()
+    time = cpu_time(outcome, ends)
+    assert np.allclose(time.sum(axis=0), np.diff(ends))
+    for shown, (_, categories) in zip(time.sum(axis=(1, 2)), ACTIVITIES.values(), strict=True):
+        assert shown / 1e6 == pytest.approx(spent[categories].sum(), abs=1e-6)
 
 
 @given(bins=st.integers(1, 300))
 def test_a_bin_holds_what_overlaps_it_to_the_nanosecond(bins):
     outcome = run("one-cpu", "async-v3")
-    table = timeline_table(outcome, bins)
-    end = outcome.end_ns
-    edges = [end * i // bins for i in range(bins + 1)]
+    ends = edges(outcome, bins)
     expected = np.zeros((len(ACTIVITIES), bins), dtype=np.int64)
     for _, since, until, category, _ in outcome.trace.tolist():
         (activity,) = (i for i, (_, of) in enumerate(ACTIVITIES.values()) if CATEGORIES[category] in of)
-        for i in range(since * bins // end, bins):
-            if edges[i] >= until:
-                break
-            expected[activity, i] += max(0, min(until, edges[i + 1]) - max(since, edges[i]))
-    assert (table.cpu_ms * 1e6).round().astype(int).tolist() == expected.ravel().tolist()
+        overlap = np.minimum(until, ends[1:]) - np.maximum(since, ends[:-1])
+        expected[activity] += np.maximum(0, overlap)
+    assert cpu_time(outcome, ends).sum(axis=1).round().astype(int).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(
-    ("ask", "words"),
+    ("outcomes", "words"),
     [
-        (lambda: timeline_table(run("one-cpu"), bins=0), "bins is 0; expected a whole number of at least 1"),
-        (swaplib.plot_timeline, "no outcome to draw"),
-        (lambda: swaplib.plot_timeline(run("one-cpu", trace=False)), "'sync' was not traced; .* trace=True"),
+        (lambda: [], "no outcome to draw"),
+        (lambda: [run("one-cpu", trace=False)], "'sync' was not traced; .* trace=True"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_by_name(ask, words):
+def test_what_cannot_be_shown_is_refused_by_name(outcomes, words):
     with pytest.raises(ValueError, match=words):
-        ask()
+        swaplib.plot_timeline(*outcomes())
 
 
 # The picture.
@@ -112,8 +108,8 @@ def test_the_pixels_of_the_lanes_are_the_numbers_of_the_table(draw, activity):
     pixels = draw(outcome).axes[0].images[0].get_array()
     shown = np.isclose(pixels[..., :3], to_rgb(COLOURS[activity])).all(axis=-1).sum()
     share = shown / (pixels.shape[0] * pixels.shape[1] * 20 / 22)  # 2 of 22 pixels are the gap below a lane
-    table = timeline_table(outcome, bins=1).set_index("activity")
-    assert share == pytest.approx(table.cpu_share[activity], abs=0.01)
+    time = cpu_time(outcome, edges(outcome, 1)).sum(axis=(1, 2))
+    assert share == pytest.approx(time[[*ACTIVITIES].index(activity)] / time.sum(), abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -166,20 +162,14 @@ def test_a_figure_can_be_drawn_into_again_and_carries_the_computed_finding(draw)
     assert figure.texts[0].get_text().replace("\n", " ") == finding(outcomes)
 
 
-def test_a_foreground_is_timed_from_its_start():
+def test_a_foreground_is_timed_from_its_start_and_without_one_the_last_process_counts():
     outcome = run("late-camera")
     start_ms, end_ms = outcome.storm.foreground_at_ns / 1e6, outcome.df_phases().end_ms.iloc[-1]
-    assert f"sync {span((end_ms - start_ms) * 1e6)} ({span(outcome.summary().spin_ms * 1e6)})" in finding(
-        [outcome]
-    )
-
-
-def test_without_a_foreground_the_finding_is_when_the_last_process_was_gone():
-    outcome = run("server")
-    gone = span(outcome.df_processes().exited_ms.max() * 1e6)
-    assert finding([outcome]).startswith(
-        f"All processes gone (CPU time spent waiting for locks): sync {gone} ("
-    )
+    took, waited = span((end_ms - start_ms) * 1e6), span(outcome.summary().spin_ms * 1e6)
+    assert f"sync {took} ({waited})" in finding([outcome])
+    gone = span(run("server").df_processes().exited_ms.max() * 1e6)
+    said = f"All processes gone (CPU time spent waiting for locks): sync {gone} ("
+    assert finding([run("server")]).startswith(said)
 
 
 def test_a_run_that_was_cut_off_is_not_said_to_be_done():
@@ -196,12 +186,9 @@ def test_a_time_is_said_within_half_of_its_third_figure(ns):
     assert float(number) * {"s": 1e9, "ms": 1e6, "µs": 1e3, "ns": 1}[unit] == pytest.approx(ns, rel=5.001e-3)
 
 
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [(0, "0"), (999, "999"), (65_536, "65.5 thousand"), (910_100, "910 thousand"), (1e7, "10.0 million")],
-)
-def test_things_are_counted_in_words_where_that_is_shorter(number, said):
-    assert count(number) == said
+def test_things_are_counted_in_words_where_that_is_shorter():
+    numbers = {0: "0", 999: "999", 65_536: "65.5 thousand", 910_100: "910 thousand", 1e7: "10.0 million"}
+    assert {number: count(number) for number in numbers} == numbers
 
 
 # Colours.

@@ -96,17 +96,10 @@ def calibrate(
 ) -> Fit:
     """Fit a machine, and the costs of a kernel on it, to measured storms, by least squares of the logarithms.
 
-    Each parameter of `PRIOR` stays near the template unless the cells say otherwise, and cells weigh by how
-    exact their metric is (`NOISE`; others are left out).
-
-    Parameters
-    ----------
-    cells
-        As `swaplib.measured_cells` returns them; those of split ``test`` are a ValueError.
-    machine, kernel
-        Where to begin, by name or as models; empty takes what the cells say (`template`, `generation`).
-    source
-        What the fitted numbers of the machine name as their source.
+    Each parameter of `PRIOR` stays near where the fit begins (`template`, `generation`) unless the cells say
+    otherwise; cells weigh by how exact their metric is (`NOISE`; others are left out). `cells` are as
+    `swaplib.measured_cells` returns them; those of split ``test`` are a ValueError. `source` is what the
+    fitted numbers of the machine name as their source.
     """
     start = template(cells, machine), generation(cells, kernel)
     cells = cells[cells.metric.isin(list(NOISE))]
@@ -136,17 +129,16 @@ def calibrate(
         """Return the weighted misses of the cells, and behind them the distances from the template."""
         return np.concatenate([weight * misses(_values(names, x)), pull @ (x - begin)])
 
+    def slope(values: Mapping[str, float], name: str) -> np.ndarray:
+        """Return a finite difference of simulations with one seed; a whole number moves by at least 1."""
+        old = values[name]
+        new = old * (1 + STEP) if name in FACTORS else old + max(1.0, round(old * STEP))
+        return weight * (misses({**values, name: new}) - misses(values)) / np.log(new / old)
+
     def jacobian(x: np.ndarray) -> np.ndarray:
-        """Return finite differences of simulations with one seed; a whole number moves by at least 1."""
-        values = _values(names, x)
-
-        def slope(name: str) -> np.ndarray:
-            old = values[name]
-            new = old * (1 + STEP) if name in FACTORS else old + max(1.0, round(old * STEP))
-            return weight * (misses({**values, name: new}) - misses(values)) / np.log(new / old)
-
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            return np.vstack([np.column_stack(list(threads.map(slope, names))), pull])
+            columns = list(threads.map(partial(slope, _values(names, x)), names))
+        return np.vstack([np.column_stack(columns), pull])
 
     choices = {"loss": "soft_l1", "f_scale": 2.0, "xtol": 3e-4, "ftol": 1e-3, "max_nfev": 25}
     bounds = (begin - FARTHEST, begin + FARTHEST)
@@ -182,10 +174,9 @@ def _costs(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def template(measured: pd.DataFrame, machine: str | Machine = "") -> Machine:
-    """Return the machine from which a fit begins, with the CPUs that the measurements tell of.
+    """Return the machine from which a fit to rows or cells of one machine begins, with the CPUs they tell of.
 
-    `measured` are rows of `swaplib.read_measurements`, or cells of `swaplib.measured_cells`, of one machine:
-    column cpus says what CPUs there are, else smp how many. `machine` is a name of data/machines, a file that
+    Column cpus says what CPUs there are, else smp how many. `machine` is a name of data/machines, a file that
     ends in .toml, or a machine; empty takes that of `TEMPLATES`.
     """
     start = machine or _begin(measured)[0]
@@ -195,10 +186,7 @@ def template(measured: pd.DataFrame, machine: str | Machine = "") -> Machine:
 
 
 def generation(measured: pd.DataFrame, kernel: str | Kernel = "") -> Kernel:
-    """Return the kernel from whose costs a fit to measurements (as for `template`) begins.
-
-    `kernel` is a name of data/kernels, or a kernel; empty takes that of the releases in column kernel.
-    """
+    """Return the kernel from whose costs a fit begins: one, a name, or (empty) that of column kernel."""
     if isinstance(kernel, Kernel):
         return kernel
     return catalogue.kernel(kernel or _only(measured, "kernel"), _begin(measured)[1])
@@ -221,21 +209,20 @@ def with_cpus(machine: Machine, cpus: int | str) -> Machine:
     `cpus` is how many equal ones, or groups as `swaplib probe` writes them: count x capacity @ node / pod, as
     ``4x327@0/0 4x1024@0/0``. Another text is a ValueError.
     """
-    text = str(cpus).strip()
-    groups = [_GROUP.fullmatch(part) for part in (f"{text}x1024@0/0" if text.isdecimal() else text).split()]
-    if not groups or None in groups:
-        raise ValueError(f"CPUs are {text!r}; expected a number, or groups as 4x327@0/0 4x1024@0/0")
-    rows: list[list[int]] = []
-    for count, *row in (map(int, group.groups()) for group in groups if group):
+    text, rows = str(cpus).strip(), []
+    for part in (f"{text}x1024@0/0" if text.isdecimal() else text).split() or [""]:
+        if not (group := _GROUP.fullmatch(part)):
+            raise ValueError(f"CPUs are {text!r}; expected a number, or groups as 4x327@0/0 4x1024@0/0")
+        count, *row = map(int, group.groups())
         rows += [row] * count
-    capacity, node, pod = (tuple(column) for column in zip(*rows, strict=True))
-    if text == str(machine.cpus) or (capacity, node, pod) == (machine.capacity, machine.node, machine.pod):
+    if text == str(machine.cpus):
         return machine  # by number alone, the template knows more of them
+    kind = ("published", "kernel/sched/fair.c of 6.18, by the number of CPUs")
+    capacity, node, pod = (tuple(column) for column in zip(*rows, strict=True))
+    if (capacity, node, pod) == (machine.capacity, machine.node, machine.pod):
+        return machine
     numbers = {**machine.numbers, "slice_ns": SLICE_NS * min(8, len(rows)).bit_length()}
-    origin = {
-        **machine.origin,
-        "slice_ns": ("published", "kernel/sched/fair.c of 6.18, by the number of CPUs"),
-    }
+    origin = {**machine.origin, "slice_ns": kind}
     return replace(machine, capacity=capacity, node=node, pod=pod, numbers=numbers, origin=origin)
 
 
@@ -268,10 +255,7 @@ def _begin(measured: pd.DataFrame) -> tuple[str, str]:
 
 
 def _only(measured: pd.DataFrame, column: str) -> str:
-    """Return the one value in a column, empty where there is none; several are a ValueError.
-
-    Of column kernel the generation counts, of accel the first word.
-    """
+    """Return the one value in a column (generation of kernel, first word of accel), empty where is none."""
     values = [str(value) for value in measured.get(column, []) if value]
     simpler = {"kernel": generation_of, "accel": lambda text: text.split("-")[0]}
     found = sorted(set(map(simpler.get(column, str), values)))

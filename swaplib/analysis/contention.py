@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,22 +32,11 @@ def closed_network(
 ) -> float:
     """Return the nanoseconds of one cycle of one of `walkers` that share some serial stations.
 
-    Mean-value analysis of a closed queueing network (Reiser and Lavenberg 1980) for stations first come,
-    first served, whose service times are constant: who comes meets half of the service under way. It is never
-    below the bounds of Lazowska and others (Quantitative System Performance, 1984, chapter 5): one walker's
-    cycle, and so many times the longest demand.
-
-    Parameters
-    ----------
-    walkers
-        Identical customers.
-    think_ns
-        Time that a cycle spends alone.
-    demands_ns
-        Time that a cycle spends in each station when it had to wait: a hold with its hand-over, or the
-        changes of a line.
-    free_ns
-        The same when it did not wait; None for as long.
+    A cycle spends `think_ns` alone, and in each station a demand if it had to wait (a hold and its hand-over,
+    or the changes of a line), the free time (None: as long) if not. Mean-value analysis of a closed network
+    (Reiser and Lavenberg 1980), first come, first served, constant service times: who comes meets half of the
+    service under way. Never below the bounds of Lazowska and others (Quantitative System Performance, 1984,
+    chapter 5): one walker's cycle, and so many times the longest demand.
     """
     at_least("walkers", walkers, 1)
     queued = np.asarray(demands_ns, dtype=float)
@@ -92,18 +81,15 @@ def lock_curve(
 
     Parameters
     ----------
-    threads
+    threads, node_cpus, nodes
         Numbers of threads, pinned so that they fill one node of `node_cpus` after the other.
-    near_ns, far_ns
-        A move of the lock or line to another CPU of the node, and to one of another node.
+    near_ns, far_ns, free_ns
+        A move of the lock or line to another CPU of the node, and to one of another node; on one node when
+        nobody waited for it (None: as long as one that was waited for).
     alone_ns, hold_ns
         A cycle of one thread, and the part of it that is spent holding (0 for a counter).
     moves
         Moves of an access: 1 for a lock, 2 for a counter that is raised and lowered.
-    free_ns
-        A move that nobody waited for, on one node; None for as long as one that was waited for.
-    nodes
-        Nodes of the machine.
     """
     curve = []
     for n in threads:
@@ -135,37 +121,29 @@ def lockhammer_curve(
     frame: pd.DataFrame, what: str, near_ns: float, far_ns: float, free_ns: float | None = None
 ) -> pd.Series:
     """Return what the closed form says of the rows of `lockhammer`, in nanoseconds; see `lock_curve`."""
-    shape: dict[str, Any] = {"hold_ns": HOLD_NS if what == "handover" else 0, "free_ns": free_ns}
-    shape["moves"] = 1 if what == "handover" else 2
-    curves = []
-    for _, part in frame.groupby("machine", sort=False):
-        node_cpus, alone_ns = int(part.node_cpus.iloc[0]), float(part.alone_ns.iloc[0])
-        curve = lock_curve(part.threads.tolist(), node_cpus, near_ns, far_ns, alone_ns=alone_ns, **shape)
-        curves.append(pd.Series(curve, part.index))
-    return pd.concat(curves).reindex(frame.index)
-
-
-def _misses(ends: Vector, frame: pd.DataFrame, what: str, line_ns: float | None) -> Vector:
-    """Return the logarithm of computed over measured, by row."""
-    computed = lockhammer_curve(frame, what, float(ends[0]), float(ends[1]), line_ns)
-    return np.log((computed / frame.measured_ns).to_numpy())
+    shape: dict[str, Any] = {"hold_ns": 0, "moves": 2} if what == "line" else {"hold_ns": HOLD_NS, "moves": 1}
+    curves, machines = pd.Series(np.nan, frame.index), frame.groupby(["node_cpus", "alone_ns"])
+    for (node_cpus, alone_ns), part in cast(Any, machines):
+        shape |= {"alone_ns": alone_ns, "free_ns": free_ns}
+        curves[part.index] = lock_curve(part.threads.tolist(), node_cpus, near_ns, far_ns, **shape)
+    return curves
 
 
 def fit_contention() -> pd.DataFrame:
     """Fit the numbers of contention to the rows of split fit.
 
-    Returns
-    -------
-    DataFrame
-        Index number (as in data/machines), columns value, unit, and residual_percent: the standard deviation
-        of what the fit leaves, of its own rows.
+    Index number (as in data/machines), columns value, unit, and residual_percent: the standard deviation of
+    what the fit leaves, of its own rows.
     """
-    rows = []
-    line_ns = None  # an uncontended lock comes as a line does
+
+    def misses(ends: Vector, frame: pd.DataFrame, what: str, free_ns: float | None) -> Vector:
+        computed = lockhammer_curve(frame, what, float(ends[0]), float(ends[1]), free_ns)
+        return np.log((computed / frame.measured_ns).to_numpy())
+
+    rows, line_ns = [], None  # an uncontended lock comes as a line does
     for what in ("line", "handover"):
-        frame = lockhammer(what)
-        frame = frame.query("split == 'fit' and threads > 1")
-        found = least_squares(_misses, [100.0, 200.0], args=(frame, what, line_ns))
+        frame = lockhammer(what).query("split == 'fit' and threads > 1")
+        found = least_squares(misses, [100.0, 200.0], args=(frame, what, line_ns))
         left = 100 * float(np.std(found.fun))
         line_ns, far_ns = map(float, found.x)
         rows += [(f"{what}_local_ps", 1000 * line_ns, "ps", left)]
@@ -194,40 +172,35 @@ _TESTS = (
 )
 
 
+def lock2_curve(machine: Machine, threads: Sequence[int], node_cpus: int, nodes: int) -> Vector:
+    """Return the curve of the kernel's test lock2 with a machine's numbers; see `lock_curve`."""
+    near, far, free = (machine[f"{n}_ps"] / 1000 for n in ("handover_local", "handover_remote", "line_local"))
+    held: dict[str, Any] = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": free}
+    return lock_curve(threads, node_cpus, near, far, nodes=nodes, **held)
+
+
 def published_curves(machine: Machine) -> pd.DataFrame:
-    """Return published curves that test the fit beside what a machine's numbers say of them.
+    """Return published curves that test the fit beside what a machine's numbers of contention say of them.
 
-    What is compared is the shape, since nobody says how long the locks are held: the time of an operation in
-    the system over that with 8 threads.
-
-    Parameters
-    ----------
-    machine
-        Whose numbers of contention are used, on the nodes of the published machines.
-
-    Returns
-    -------
-    DataFrame
-        Columns curve, threads, measured and predicted (both 1 at 8 threads).
+    Columns curve, threads, measured and predicted: the time of an operation in the system over that with 8
+    threads, as nobody says how long the locks are held.
     """
-    near, far, line, line_far = (
-        machine[f"{what}_{end}_ps"] / 1000 for what in ("handover", "line") for end in ("local", "remote")
-    )
+    near, far = (machine[f"line_{end}_ps"] / 1000 for end in ("local", "remote"))
     parts = []
     for name, table, rows, column, node_cpus, nodes in _TESTS:
         frame = load(f"published/{table}").query(rows).sort_values("threads")
-        time = 1 / frame[column] if column == "throughput" else frame[column]
+        threads, time = frame.threads.tolist(), frame[column]
         if column == "throughput":
-            ends = near, far
-            shape: dict[str, Any] = {"alone_ns": LOCK2_NS, "hold_ns": LOCK2_HOLD_NS, "free_ns": line}
+            time, curve = 1 / time, lock2_curve(machine, threads, node_cpus, nodes)
         else:
-            ends, moves = (line, line_far), 2 if table == "rwlock_read" else 1
-            shape = {"alone_ns": float(frame[column].iloc[0]), "hold_ns": 0.0, "moves": moves}
-        curve = lock_curve(frame.threads.tolist(), node_cpus, *ends, nodes=nodes, **shape)
-        at_8 = (frame.threads == 8).to_numpy()
-        both = {"measured": time / time[at_8].iloc[0], "predicted": curve / curve[at_8][0]}
-        parts.append(pd.DataFrame({"curve": name, "threads": frame.threads, **both}))
-    curves = pd.concat(parts, ignore_index=True)
+            moves, alone_ns = 2 if table == "rwlock_read" else 1, float(time.iloc[0])
+            shape: dict[str, Any] = {"alone_ns": alone_ns, "hold_ns": 0.0, "moves": moves, "nodes": nodes}
+            curve = lock_curve(threads, node_cpus, near, far, **shape)
+        both = pd.DataFrame(
+            {"measured": time.to_numpy(), "predicted": curve}, pd.Index(threads, name="threads")
+        )
+        parts.append((both / both.loc[8]).assign(curve=name).reset_index())
+    curves = pd.concat(parts, ignore_index=True)[["curve", "threads", "measured", "predicted"]]
     return curves[curves.threads > 1].reset_index(drop=True)
 
 
@@ -237,13 +210,9 @@ def walker_demands(
     """Return what one entry asks of the serial parts of a kernel, when `walkers` free at once on one node.
 
     A check of the engine by other means: runs of `run_entries`, caches cold, every process on its own CPU.
-
-    Returns
-    -------
-    (float, DataFrame)
-        Nanoseconds an entry that a walker spends alone; and by lock or line, those in which nobody else has
-        it: columns queued_ns, with the move after waiting, and free_ns, without waiting. A cluster's lock is
-        the process's own; inside si->lock nothing else is waited for.
+    Returns nanoseconds an entry that a walker spends alone; and, by lock or line, those in which nobody else
+    has it: columns queued_ns, with the move after waiting, and free_ns, without. A cluster's lock is the
+    process's own; inside si->lock nothing else is waited for.
     """
     per_kind = {"cpu": machine["cpu_cost_permille"] / 1e6, "memory": machine["memory_cost_permille"] / 1e6}
     growth = 1 + max(0, walkers - 2) * machine["growth_permille"] / 1000
@@ -263,10 +232,9 @@ def walker_demands(
             return time
         moves = 1.0 if stage.acquired == "entry" and not is_alone else calls
         line_ns = moves * growth * machine["line_local_ps"] / 1000
+        handover_ns = moves * growth * machine["handover_local_ps"] / 1000
+        queued = time + line_ns * stage.lines + handover_ns * (not stage.lock.is_line)
         free = time + line_ns * (stage.lines + (not stage.lock.is_line))
-        queued = time + line_ns * stage.lines
-        if not stage.lock.is_line:
-            queued += moves * growth * machine["handover_local_ps"] / 1000
         if not is_alone:
             among = size_classes if stage.lock == Lock.CLASS else 1
             serial.append((stage.lock.name, queued / among, free / among))

@@ -30,13 +30,13 @@ def reply_text(opening: str, asked: pd.DataFrame, found: pd.DataFrame, table: st
         A question without an answer is left out, and the closing says how many. More than 120 lines in all
         are a ValueError.
     """
-    answers = found.set_index("question").sentence
+    answers = dict(zip(found.question, found.sentence, strict=True))
     parts = [_set(opening)]
-    for one in asked[asked.question.isin(answers.index)].itertuples():
-        parts.append(
-            f"{_set(f'{one.question} ({one.asked_by}): {one.short}', '> ')}\n{_set(answers[one.question])}"
-        )
-    open_count = int((~asked.question.isin(answers.index)).sum())
+    for one in asked.itertuples():
+        if one.question in answers:
+            quoted = _set(f"{one.question} ({one.asked_by}): {one.short}", "> ")
+            parts.append(f"{quoted}\n{_set(answers[one.question])}")
+    open_count = len(set(asked.question) - set(answers))
     left_out = f"\nNot answered: {open_count} of {len(asked)} questions." if open_count else ""
     lines = "\n\n".join([*parts, table.rstrip(), _set(closing + left_out)]).splitlines()
     wide = [line for line in lines if len(line) > COLUMNS]

@@ -21,22 +21,17 @@ def reproduce(
     """Set published numbers beside computed ones of the same keys, in any order, and judge each.
 
     Published numbers are texts (``load(name, printed=True)``), whole numbers or Decimals: how exactly one
-    must be met follows from how it was printed, "0.30" claims two decimals. A float has lost them.
-
-    Returns
-    -------
-    DataFrame
-        One row a number, as `published` has them: the keys (item where they have no name), unit, published,
-        computed, difference (computed - published), difference_percent (of the published number; NaN if that
-        is zero), verdict. Other keys, or a number that cannot be compared, are a ValueError or TypeError.
+    must be met follows from how it was printed, "0.30" claims two decimals. One row a number, as `published`
+    has them: the keys (item where they have no name), unit, published, computed, difference (computed -
+    published), difference_percent (of the published number; NaN if that is zero), verdict. Other keys, or a
+    number that cannot be compared, are a ValueError or TypeError.
     """
     said, ours = pd.Series(published, dtype=object), pd.Series(computed, dtype=object)
     for key in [*said.index, *ours.index]:
         if (list(said.index).count(key), list(ours.index).count(key)) != (1, 1):
             raise ValueError(f"{key} is not once in published and once in computed; expected the same keys")
-    rows = []
-    keys: Any = said.index
-    for key, number in zip(keys, said, strict=True):
+    rows, pairs = [], zip(said.index.tolist(), said, strict=True)
+    for key, number in pairs:
         try:
             judged = verdict(number, ours[key], tolerance_percent)
         except (TypeError, ValueError) as error:

@@ -1,42 +1,47 @@
-"""Which assumptions matter: designs that move many at once, and shares of the result, computed by SALib.
+"""Which assumptions matter: points at which they move, and the camera launch of a point."""
 
-Ranges have one row an assumption, columns low and high; designs one row a point, one column an assumption.
-"""
-
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from SALib.analyze import morris as morris_indices
-from SALib.analyze import sobol as sobol_indices
-from SALib.sample import morris, sobol
+from scipy.stats import qmc
+
+from swaplib import catalogue
 
 
-def morris_design(ranges: pd.DataFrame, trajectories: int, seed: int = 0) -> pd.DataFrame:
-    """Return paths along which each assumption moves once, on four levels (Morris, Technometrics, 1991)."""
-    return pd.DataFrame(morris.sample(_problem(ranges), trajectories, seed=seed), columns=ranges.index)
+def latin_design(ranges: pd.DataFrame, points: int, seed: int = 0) -> pd.DataFrame:
+    """Return a Latin hypercube: every range covered evenly, in logarithms where it begins above 0."""
+    low, high = ranges.low.to_numpy(float), ranges.high.to_numpy(float)
+    share = qmc.LatinHypercube(len(ranges), rng=seed).random(points)
+    design = low + (high - low) * share
+    positive = low > 0
+    design[:, positive] = low[positive] * (high[positive] / low[positive]) ** share[:, positive]
+    return pd.DataFrame(design, columns=ranges.index)
 
 
-def morris_effects(ranges: pd.DataFrame, design: pd.DataFrame, results: pd.Series) -> pd.Series:
-    """Return mu* of each assumption: the mean absolute change of the results over its whole range."""
-    found = morris_indices.analyze(_problem(ranges), design.to_numpy(), np.asarray(results, float))
-    return pd.Series(found["mu_star"], ranges.index)
+def one_at_a_time(ranges: pd.DataFrame) -> pd.DataFrame:
+    """Return the base of all assumptions, then each at its low and its high end while others stay.
+
+    ranges also has a column base; the index of the result is the assumption and the end ("base" twice first).
+    """
+    points = {("base", "base"): ranges["base"]}
+    for name in ranges.index:
+        for end in ("low", "high"):
+            points[name, end] = ranges["base"].where(ranges.index != name, ranges[end])
+    return pd.DataFrame(points).T
 
 
-def sobol_design(ranges: pd.DataFrame, base: int, seed: int = 0) -> pd.DataFrame:
-    """Return `base` (a power of two) times (assumptions + 2) points for `sobol_shares` (Saltelli, 2010)."""
-    points = sobol.sample(_problem(ranges), base, calc_second_order=False, seed=seed)
-    return pd.DataFrame(points, columns=ranges.index)
+def camera_launch(point: Mapping[str, float]) -> dict[str, Any]:
+    """Return kernel, machine and storm of a launch on the assumed phone for one point of a design.
 
-
-def sobol_shares(ranges: pd.DataFrame, results: pd.Series, seed: int = 0) -> pd.DataFrame:
-    """Return shares of a `sobol_design`'s variance: first (alone), total, and ± of each (95 % interval)."""
-    options = {"calc_second_order": False, "seed": seed + 1}  # 0 is no seed
-    found = sobol_indices.analyze(_problem(ranges), np.asarray(results, float), **options)
-    found = pd.DataFrame(found, ranges.index)[["S1", "S1_conf", "ST", "ST_conf"]]
-    return found.set_axis(["first", "first ±", "total", "total ±"], axis=1)
-
-
-def _problem(ranges: pd.DataFrame) -> dict[str, Any]:
-    bounds = ranges[["low", "high"]].to_numpy().tolist()
-    return {"names": list(ranges.index), "num_vars": len(ranges), "bounds": bounds}
+    The point has a value for each row of data/assumptions/camera.csv; values are cut to whole numbers.
+    """
+    values = {name: int(value) for name, value in point.items()}
+    kernel = catalogue.kernel(("6.1", "6.11", "6.18")[values.pop("kernel")])
+    phone = catalogue.machine("phone-8gb")
+    own = {name: values.pop(name) for name in list(values) if name in phone.numbers}
+    return {
+        "kernel": kernel,
+        "machine": phone.but(**own),
+        "storm": catalogue.storm("camera", phone, **values),
+    }

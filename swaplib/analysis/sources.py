@@ -32,7 +32,8 @@ def read_source(source: str | Path, kernel: str = "") -> pd.DataFrame:
     Parameters
     ----------
     source
-        A table of data/ by name, a path, or ``probe``: measure this machine as `swaplib.probe` does.
+        A table of data/ by name, a path, or ``probe``: measure this machine as `swaplib.probe` does. What is
+        neither is a FileNotFoundError, what cannot be read a ValueError; both list what is accepted.
     kernel
         Of measurements from kernels of several generations: the one to take.
 
@@ -41,19 +42,18 @@ def read_source(source: str | Path, kernel: str = "") -> pd.DataFrame:
     DataFrame
         Rows of `swaplib.read_measurements`, `swaplib.read_lmkd`, `swaplib.read_oom` or `swaplib.read_status`.
         ``attrs["kind"]`` is storms, kills or snapshots; ``attrs["notes"]`` says what was left out.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        Neither a table nor a file, or nothing in it that can be read; the message lists what is accepted.
     """
     text, path = str(source), Path(source)
     if text == "probe":
         with tempfile.TemporaryDirectory() as folder:
             probe(out=Path(folder) / "probe.csv")
             kind, frame = "storms", read_measurements(Path(folder) / "probe.csv")
+    elif text.startswith("measured/exit_storm") and text in read_schema(data_folder())["files"]:
+        kind, frame = "storms", with_splits(text.removeprefix("measured/"))
     elif text in read_schema(data_folder())["files"]:
-        kind, frame = _table(text)
+        kind, frame = "snapshots", load(text)
+        if "vmswap_kib" not in frame:
+            raise ValueError(f"the table {text} holds no storm, kill or snapshot; expected {ACCEPTED}")
     elif path.is_file() and _is_table(path):
         kind, frame = "storms", read_measurements(path)
     elif path.exists() or any(mark in text for mark in "*?["):
@@ -66,16 +66,6 @@ def read_source(source: str | Path, kernel: str = "") -> pd.DataFrame:
         frame = frame[own].reset_index(drop=True) if own.any() else frame
     frame.attrs = {"notes": [], **frame.attrs, "kind": kind}
     return frame
-
-
-def _table(name: str) -> tuple[str, pd.DataFrame]:
-    """Return the kind and the rows of a table of data/."""
-    if name.startswith("measured/exit_storm"):
-        return "storms", with_splits(name.removeprefix("measured/"))
-    frame = load(name)
-    if "vmswap_kib" in frame:
-        return "snapshots", frame
-    raise ValueError(f"the table {name} holds no storm, kill or snapshot; expected {ACCEPTED}")
 
 
 def _is_table(path: Path) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 import seaborn as sns
 
 INK, SOFT, MUTED, PAPER = "#222222", "#666666", "#8a8a8a", "#ffffff"  # soft: of small words that stand back
-
 # The colour-blind safe palette of Okabe and Ito (https://jfly.uni-koeln.de/color/).
 BLACK, VERMILLION, BLUE, GREEN = "#000000", "#d55e00", "#0072b2", "#009e73"
 PURPLE, ORANGE, SKY = "#cc79a7", "#e69f00", "#56b4e9"
@@ -26,7 +25,9 @@ POLICY_LINES = {
     "async-per-8": (SKY, SOLID),
     "async-per-node": (BLUE, DASHED),
     "async-list": (PURPLE, SOLID),
-    "zram-deferred": (GREEN, SOLID),
+    "zram-slot-deferred": (GREEN, SOLID),
+    "zram-handle-deferred": (GREEN, DOTTED),
+    "zspage-deferred": (ORANGE, DASHED),
     "reaper": (PURPLE, DASHED),
     "present-first": (GREEN, DASHED),
     "adaptive": (VERMILLION, SOLID),

@@ -7,14 +7,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 
 from swaplib.analysis.style import BLUE, GREEN, INK, MUTED, PAPER, SOFT, SOLID, VERMILLION, policy_line
 from swaplib.analysis.words import count, distinct_names, finding, span
-from swaplib.model.checks import at_least
 from swaplib.sim.outcome import Outcome
 from swaplib.sim.state import CATEGORIES
 
@@ -40,18 +38,12 @@ BESIDE: dict[str, Any] = {
 
 
 def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
-    """Draw one run, or several above each other on one time axis; the title says what they showed.
+    """Draw runs of the same storm above each other on one time axis; the title says what they showed.
 
     A lane is a CPU: what it did in the time of a column of pixels shares the column. The bar beside the lanes
     is the whole run's CPU time. Below: how many CPUs wait for a lock, and how many entries were taken from
-    page tables and are not yet freed.
-
-    Parameters
-    ----------
-    outcomes
-        Runs of the same storm; without one, or with one that was not traced, it raises ValueError.
-    figure
-        Where to draw, instead of a new figure; it is cleared first and keeps its size.
+    page tables and are not yet freed. Without a run, or with one that was not traced, it raises ValueError.
+    `figure`, instead of a new one, is cleared first and keeps its size.
     """
     if not outcomes:
         raise ValueError("plot_timeline has no outcome to draw; expected what simulate returns")
@@ -63,12 +55,9 @@ def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
     for outcome, name, line, ax in zip(outcomes, names, lines, lanes, strict=True):
         ax.set_title(name, color=line[0], fontsize=11, pad=18)
         spins = _draw_lanes(ax, outcome, end).reshape(STEPS, -1).sum(axis=1)
-        samples, summary, middles = (
-            outcome.df_samples(),
-            outcome.summary(),
-            end * (np.arange(STEPS) + 0.5) / STEPS,
-        )
+        samples, summary = outcome.df_samples(), outcome.summary()
         spent, most = span(summary.spin_ms * 1e6), count(summary.backlog_entries_peak)
+        middles = end * (np.arange(STEPS) + 0.5) / STEPS
         _draw_line(waiting, line, middles, spins * STEPS / end, f"{name}\n{spent} of CPU time")
         _draw_line(backlog, line, samples.time_ms * 1e6, samples.backlog_entries, f"{name}\nat most {most}")
     waiting.set_title("CPUs that wait for a lock", fontsize=9.5, weight="normal")
@@ -79,20 +68,7 @@ def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:
     return figure
 
 
-def timeline_table(outcome: Outcome, bins: int = 120) -> pd.DataFrame:
-    """Return what `plot_timeline` shows of a traced run, in equal bins from the first kill to its end.
-
-    Columns: start_ms, end_ms, activity (a key of `ACTIVITIES`), cpu_ms, and cpu_share (of all CPUs' time).
-    """
-    edges = outcome.end_ns * np.arange(at_least("bins", bins, 1) + 1) // bins
-    frame = pd.DataFrame(_cpu_time(outcome, edges).sum(axis=1).T / 1e6, columns=list(ACTIVITIES))
-    frame = frame.assign(start_ms=edges[:-1] / 1e6, end_ms=edges[1:] / 1e6)
-    frame = frame.melt(["start_ms", "end_ms"], var_name="activity", value_name="cpu_ms")
-    width_ms = (frame.end_ms - frame.start_ms).clip(lower=1e-6)
-    return frame.assign(cpu_share=frame.cpu_ms / width_ms / outcome.machine.cpus)
-
-
-def _cpu_time(outcome: Outcome, edges: np.ndarray) -> np.ndarray:
+def cpu_time(outcome: Outcome, edges: np.ndarray) -> np.ndarray:
     """Return nanoseconds by activity, CPU and bin: exact, as a trace covers every CPU from 0 to the end."""
     if not outcome.is_traced:
         raise ValueError(f"policy '{outcome.policy.name}' was not traced; simulate it with trace=True")
@@ -109,9 +85,8 @@ def _cpu_time(outcome: Outcome, edges: np.ndarray) -> np.ndarray:
 def _panels(outcomes: tuple[Outcome, ...], figure: Figure | None) -> tuple[Figure, list[Axes]]:
     """Lay out, by inches, the title, lanes for each run and two panels of lines, all on one time axis."""
     entries = outcomes[0].df_processes().swap_entries
-    places = dict.fromkeys(f"{outcome.machine.name}, kernel {outcome.kernel.name}" for outcome in outcomes)
-    setting = f"simulated: {len(entries)} processes with {count(entries.sum())} swap entries exit; "
-    setting += "; ".join(places)
+    places = {f"{outcome.machine.name}, kernel {outcome.kernel.name}": None for outcome in outcomes}
+    dying = f"simulated: {len(entries)} processes with {count(entries.sum())} swap entries exit"
     heights = [min(2.8, max(0.8, 0.27 * outcome.machine.cpus)) for outcome in outcomes] + [0.72, 0.72]
     title = textwrap.fill(finding(outcomes), 84)
     above, space, below = 1.1 + 0.2 * title.count("\n"), 0.5, 0.55
@@ -120,7 +95,9 @@ def _panels(outcomes: tuple[Outcome, ...], figure: Figure | None) -> tuple[Figur
     figure.clear()
     figure.set_layout_engine("none")
     figure.text(0.01, 1 - 0.08 / total, title, va="top", weight="bold", fontsize=12)
-    figure.text(0.01, 1 - (above - 0.75) / total, setting, va="top", color=SOFT, fontsize=9.5)
+    figure.text(
+        0.01, 1 - (above - 0.75) / total, "; ".join([dying, *places]), va="top", color=SOFT, fontsize=9.5
+    )
     grid: dict[str, Any] = {"left": 0.1, "right": 0.72, "bottom": below / total, "top": 1 - above / total}
     grid |= {"height_ratios": heights, "hspace": space * len(heights) / sum(heights)}
     return figure, list(figure.subplots(len(heights), sharex=True, gridspec_kw=grid))
@@ -129,7 +106,7 @@ def _panels(outcomes: tuple[Outcome, ...], figure: Figure | None) -> tuple[Figur
 def _draw_lanes(ax: Axes, outcome: Outcome, end: int) -> np.ndarray:
     """Draw what the CPUs did, their time in one bar, and when the app was ready; return who spins when."""
     cpus, edges = outcome.machine.cpus, end * np.arange(COLUMNS + 1) // COLUMNS
-    time, height = _cpu_time(outcome, edges), max(2, 160 // cpus)
+    time, height = cpu_time(outcome, edges), max(2, 160 // cpus)
     filled = np.cumsum(time / np.maximum(1, np.diff(edges)), axis=0)[:-1]  # idle fills the rest
     level = (np.arange(height)[::-1] + 0.5) / height
     activity = (level[:, None] >= filled[:, :, None, :]).sum(axis=0)

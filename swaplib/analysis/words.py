@@ -19,19 +19,19 @@ def finding(outcomes: Sequence[Outcome]) -> str:
     if not all(outcome.phase_ends_ns for outcome in outcomes):
         exits = [outcome.df_processes().exited_ms for outcome in outcomes]
         goal, took = "All processes gone", [exited.max(skipna=False) * 1e6 for exited in exits]
-    times = [
-        span(t) if t >= 0 else f"not within {span(o.end_ns)}" for t, o in zip(took, outcomes, strict=True)
-    ]
     if len(outcomes) != 2 or not all(t >= 0 for t in took):
+        times = [f"not within {span(outcome.end_ns)}" for outcome in outcomes]
+        times = [span(t) if t >= 0 else late for t, late in zip(took, times, strict=True)]
         each = [f"{name} {time} ({wait})" for name, time, wait in zip(names, times, waits, strict=True)]
         return f"{goal} (CPU time spent waiting for locks): {', '.join(each)}"
     before, after = took
-    change = f"{span(abs(before - after))} {'sooner' if after < before else 'later'}"
-    than = f"than under {names[0]} ({times[1]}, not {times[0]})"
-    if abs(before - after) < 0.01 * before:
-        change, than = "as late", f"as under {names[0]} ({times[1]} and {times[0]})"
     lost = f"waiting for locks takes {waits[1]} of CPU time, not {waits[0]}"
-    return f"{goal} {change} under {names[1]} {than}; {lost}"
+    if abs(before - after) < 0.01 * before:
+        return (
+            f"{goal} as late under {names[1]} as under {names[0]} ({span(after)} and {span(before)}); {lost}"
+        )
+    change = f"{span(abs(before - after))} {'sooner' if after < before else 'later'} under {names[1]}"
+    return f"{goal} {change} than under {names[0]} ({span(after)}, not {span(before)}); {lost}"
 
 
 def distinct_names(outcomes: Sequence[Outcome]) -> list[str]:
