@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import replace
@@ -100,7 +101,22 @@ def kernel(name: str, unit: str = "time") -> Kernel:
     known = _names("kernels")
     if unit == "instructions" and name in known:
         one_of("kernel with counted instructions", name, _names("kernels/instructions"))
+    if name not in known and re.fullmatch(r"\d+\.\d+.*", str(name)):
+        stands = generation_of(name)
+        why = "the newest of ours that is not newer, else our oldest"
+        raise ValueError(f"kernel {name!r} has no costs of its own; {stands!r} stands for it: {why}")
     return _kernel(_known("kernel", name, known), unit)
+
+
+def generation_of(release: str) -> str:
+    """Return the newest kernel of ours that is not newer than a release, else the oldest of them."""
+    found = re.match(r"\D*(\d{1,4})\.(\d{1,4})", release)
+    if not found:
+        raise ValueError(f"kernel '{release}' is no release; expected something like 6.18.44")
+    numbered = [name for name in _names("kernels") if re.fullmatch(r"\d+\.\d+", name)]
+    known = {tuple(map(int, name.split("."))): name for name in numbered}
+    older = [version for version in known if version <= (int(found[1]), int(found[2]))]
+    return known[max(older, default=min(known))]
 
 
 def policy(name: str, **choices: Any) -> Policy:

@@ -9,8 +9,9 @@ import pytest
 
 import swaplib
 from swaplib import calibrate, predict
-from swaplib.analysis.calibrate import generation_of, with_cpus
+from swaplib.analysis.calibrate import with_cpus
 from swaplib.analysis.predictions import CELL, measured_cells
+from swaplib.catalogue import generation_of
 
 KERNEL = swaplib.kernel("6.18")
 LAB = swaplib.machine("lab-2cpu")

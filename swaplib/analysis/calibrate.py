@@ -192,17 +192,6 @@ def generation(measured: pd.DataFrame, kernel: str | Kernel = "") -> Kernel:
     return catalogue.kernel(kernel or _only(measured, "kernel"), _begin(measured)[1])
 
 
-def generation_of(release: str) -> str:
-    """Return the newest generation of data/kernels that is not newer than a release, else the oldest."""
-    found = re.match(r"\D*(\d{1,4})\.(\d{1,4})", release)
-    if not found:
-        raise ValueError(f"kernel '{release}' is no release; expected something like 6.18.44")
-    names = [name for name in catalogue.kernels().name if re.fullmatch(r"\d+\.\d+", name)]
-    known = {tuple(map(int, name.split("."))): name for name in names}
-    older = [version for version in known if version <= (int(found[1]), int(found[2]))]
-    return known[max(older, default=min(known))]
-
-
 def with_cpus(machine: Machine, cpus: int | str) -> Machine:
     """Return a machine with other CPUs, and the time slice that Linux gives to so many.
 
@@ -257,7 +246,7 @@ def _begin(measured: pd.DataFrame) -> tuple[str, str]:
 def _only(measured: pd.DataFrame, column: str) -> str:
     """Return the one value in a column (generation of kernel, first word of accel), empty where is none."""
     values = [str(value) for value in measured.get(column, []) if value]
-    simpler = {"kernel": generation_of, "accel": lambda text: text.split("-")[0]}
+    simpler = {"kernel": catalogue.generation_of, "accel": lambda text: text.split("-")[0]}
     found = sorted(set(map(simpler.get(column, str), values)))
     if len(found) > 1:
         raise ValueError(f"the rows have several values of {column} ({', '.join(found)}); take those of one")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from swaplib.analysis.calibrate import generation_of
 from swaplib.analysis.predictions import METRICS, with_splits
+from swaplib.catalogue import generation_of
 from swaplib.evidence.android import read_lmkd
 from swaplib.evidence.data import data_folder, load, read_schema
 from swaplib.evidence.measurements import NEEDED, read_measurements
