@@ -1,4 +1,4 @@
-"""A folder of executed notebooks and its report: every notebook as a page, and one page with the answers."""
+"""A folder of executed notebooks and its report: a page each, one with the answers, and the reply as text."""
 
 from __future__ import annotations
 
@@ -88,10 +88,18 @@ def write_report(folder: Path, notebooks: Sequence[Notebook]) -> Path:
             resources = {"metadata": {"path": str(notebook.path.parent)}, "page": pages[-1]}
             html, _ = exporter.from_notebook_node(executed[notebook.name], resources)
             replace_text(folder / f"{notebook.name}.html", _lead_links(html, {*executed, "index"}))
+            _write_reply(folder, executed[notebook.name])
     asked = load("mail/questions").to_dict("records")
     index = exporter.environment.get_template("front.html.j2").render(pages=pages, asked=asked)
     replace_text(folder / "index.html", index)
     return folder / "index.html"
+
+
+def _write_reply(folder: Path, executed: Any) -> None:
+    """Write what a cell tagged ``reply`` printed into reply.txt, if a notebook has one."""
+    for cell in executed.cells:
+        if "reply" in cell.metadata.get("tags", []) and cell.outputs and "text" in cell.outputs[0]:
+            replace_text(folder / "reply.txt", cell.outputs[0].text)
 
 
 def _page(notebook: Notebook, executed: Any) -> dict[str, Any]:

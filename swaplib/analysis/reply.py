@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import groupby
 
 import pandas as pd
 
@@ -48,11 +49,11 @@ def reply_text(opening: str, asked: pd.DataFrame, found: pd.DataFrame, table: st
 
 
 def _set(text: str, mark: str = "") -> str:
-    """Set text in lines of a mail; a line that begins with a space is kept."""
+    """Set text in lines of a mail; empty lines, and those that begin with a space, are kept as they are."""
     lines: list[str] = []
-    for line in text.strip("\n").splitlines():
-        is_kept = line.startswith(" ") or not line
-        lines += (
-            [line] if is_kept else textwrap.wrap(line, COLUMNS, initial_indent=mark, subsequent_indent=mark)
-        )
+    for is_kept, group in groupby(text.strip("\n").splitlines(), lambda line: line[:1] in ("", " ")):
+        if is_kept:
+            lines += group
+        else:
+            lines += textwrap.wrap(" ".join(group), COLUMNS, initial_indent=mark, subsequent_indent=mark)
     return "\n".join(lines)
