@@ -33,6 +33,7 @@ MATTERS = {
     "11_sensitivity": {"points": 10},
     "12_your_machine": {"fit_processes": 1},
     "13_contention": {"within_percent": 50, "walkers": [4]},
+    "14_reply": {"background_permille": 300, "draws": 4},
 }
 
 ABSOLUTE = re.compile(
@@ -140,13 +141,24 @@ def test_every_question_has_one_answer_in_the_notebook_that_is_to_give_it():
 
 @every_file
 def test_cells_are_few_and_short_and_functions_have_a_few_lines(path):
-    cells = read(path).cells
-    assert len(cells) < 30
-    assert [cell.source for cell in cells if len(cell.source.splitlines()) > 25] == []
+    cells = [cell.source.splitlines() for cell in code(path)]
+    lines = [line for cell in cells for line in cell]
+    assert len(cells) <= 16
+    assert len(lines) / len(cells) <= 8.2
+    assert max(map(len, cells)) <= 20
+    assert max(map(len, lines)) <= 100
+    assert sum(map(len, lines)) / len(lines) <= 56
     for node in (node for cell in code(path) for node in ast.walk(ast.parse(cell.source))):
         assert not isinstance(node, ast.ClassDef)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 4, ast.unparse(node)
+
+
+@every_notebook
+def test_an_answer_is_one_or_two_sentences_and_its_verdict_a_few_words(notebook):
+    for found in findings_in(notebook.path.read_text(), notebook.name):
+        assert len(found.sentence.split()) <= 45, found.sentence
+        assert len(found.verdict.split()) <= 15, found.verdict
 
 
 @every_file
