@@ -23,7 +23,7 @@ _NAMES = {
     " lockhammer_curve published_curves walker_demands",
     "analysis.calibrate": "NOISE calibrate generation template write_machine",
     "analysis.predictions": "CELL METRICS MOST_FOLIO_PAGES MUNMAP_TABLES STORM_TABLES observe"
-    " measured_cells policy_of predict predicted_munmap predicted_storms storm_of with_splits",
+    " measured_cells policy_of predict predicted_munmap storm_of with_splits",
     "analysis.sources": "read_source",
     "analysis.significance": "error_rates",
     "analysis.compare": "Comparison compare",

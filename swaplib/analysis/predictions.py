@@ -155,13 +155,6 @@ def predict(
     return cells.assign(predicted=predicted)
 
 
-def predicted_storms(name: str, splits: tuple[str, ...] = ("fit", "tune", "test")) -> pd.DataFrame:
-    """Simulate the cells of a storm table of data/measured: its cells with predicted (ms) and split."""
-    frame = with_splits(name)
-    cells = measured_cells(frame[frame.split.isin(splits) & (frame.folio_pages <= MOST_FOLIO_PAGES)])
-    return _predicted(cells, *TEMPLATES[STORM_TABLES[name]])
-
-
 def predicted_munmap(name: str) -> pd.DataFrame:
     """Simulate the timings of a munmap table of data/published: its cells with predicted (ms) and split.
 
