@@ -14,7 +14,7 @@ from swaplib.model.compiled import compiled
 from swaplib.model.kernel import COST_PARTS, Kernel, Lock, Stage
 from swaplib.model.policy import Deferred, Grouping, Hold, Policy
 from swaplib.sim import state
-from swaplib.sim.scheduler import begin_segment, close_segment, spend
+from swaplib.sim.cpu_time import begin_segment, close_segment, spend
 from swaplib.sim.state import ACQUIRE, AGAIN, BY_RUN, CPU_BUSY, RUN, SINGLE, SPEND, WAIT
 from swaplib.sim.world import Records, World, records
 

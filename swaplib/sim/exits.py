@@ -9,9 +9,9 @@ they walk it and free its swap entries: the second spins meanwhile, and finds th
 from swaplib.model.compiled import compiled
 from swaplib.sim import state, waiting
 from swaplib.sim.calls import acquire, drop, nanoseconds, start_freeing, start_program
+from swaplib.sim.cpu_time import spend
 from swaplib.sim.foreground import give_pages, share, victim_is_gone
 from swaplib.sim.queues import wake
-from swaplib.sim.scheduler import spend
 from swaplib.sim.state import AGAIN, PRESENT, SLEEP, SWAP, TABLE, WAIT
 from swaplib.sim.world import World
 

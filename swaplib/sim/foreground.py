@@ -4,8 +4,8 @@ from swaplib.model.compiled import compiled
 from swaplib.model.policy import Hold
 from swaplib.sim import state
 from swaplib.sim.calls import start_program
+from swaplib.sim.cpu_time import spend
 from swaplib.sim.queues import schedule, wake
-from swaplib.sim.scheduler import spend
 from swaplib.sim.state import AGAIN, FOREGROUND, SLEEP
 from swaplib.sim.world import World
 

@@ -19,21 +19,13 @@ from swaplib.model.policy import Policy
 from swaplib.model.storm import Storm
 from swaplib.sim import state
 from swaplib.sim.calls import step_program
+from swaplib.sim.cpu_time import begin_segment, close, close_segment, sample, spend
 from swaplib.sim.exits import offer_victim, step_exit
 from swaplib.sim.foreground import LOOK_NS, memory_is_short, start_phase, step_background, step_foreground
 from swaplib.sim.outcome import Outcome
 from swaplib.sim.prepare import grow, prepare
 from swaplib.sim.queues import cancel, schedule, take_work, wake
-from swaplib.sim.scheduler import (
-    begin_segment,
-    close,
-    close_segment,
-    give_up,
-    next_task,
-    place_woken,
-    sample,
-    spend,
-)
+from swaplib.sim.scheduler import give_up, next_task, place_woken
 from swaplib.sim.state import AGAIN, IDLE, NEVER, RUN, SLEEP
 from swaplib.sim.waiting import STEP_ROOM, call_has_ended, go_on_with_work, work_is_done, work_is_fetched
 from swaplib.sim.world import World, world_type

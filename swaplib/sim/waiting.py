@@ -12,9 +12,9 @@ from swaplib.model.gather import FREED, QUEUED, add, finish, open_gather
 from swaplib.model.policy import Hold
 from swaplib.sim import state
 from swaplib.sim.calls import nanoseconds, start_freeing, start_program
+from swaplib.sim.cpu_time import spend
 from swaplib.sim.foreground import credit, credit_slots, give_pages
 from swaplib.sim.queues import append_work, empty, free_portion, new_portion, put
-from swaplib.sim.scheduler import spend
 from swaplib.sim.state import AGAIN, DRAIN, GATHERING
 from swaplib.sim.world import World
 
