@@ -106,7 +106,7 @@ def stages(draw, above=0, depth=0):
         inner = [lock for lock in Lock if above < lock < Lock.LIST and lock != Lock.ZONE]
         lock = draw(st.sampled_from([Lock.NONE, *inner]))
         taken = draw(st.sampled_from(("call", "entry"))), draw(st.integers(0, 2))
-        flags = {"zram": depth > 0 and draw(st.booleans()), "objects": draw(st.booleans())}
+        flags = {"zram": depth > 0 and draw(st.booleans()), "objects": depth > 0 and draw(st.booleans())}
         children = draw(stages(max(above, int(lock)), depth + 1)) if depth < 2 else ()
         rows.append(Stage("stage", draw(costs()), lock, *taken, **flags, children=children))
     return tuple(rows)
