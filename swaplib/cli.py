@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--better", choices=["lower", "higher"], help="which is better (default: as FILE says, or lower)")
     option("--paired", action="store_true", help="run i of each arm belongs together")
     for what in ("--kernel", "--machine", "--swap-device"):
-        option(what, default="", metavar="TEXT", help="for the heading (default: as FILE says)")
+        option(what, default="", metavar="TEXT", help="for the heading")
     option = compare.add_mutually_exclusive_group().add_argument
     for form, about in {"text": "at most 80 columns (default)", "markdown": "a table", "json": "all"}.items():
         option(f"--{form}", dest="form", action="store_const", const=form, default="text", help=about)

@@ -15,16 +15,8 @@ def beside_simpy() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     from simpy_model import Costs, simulate_reduced
 
-    costs = Costs(
-        walk_ns=12,
-        outside_ns=300,
-        hold_ns=100,
-        handover_ns=120,
-        line_ns=30,
-        record_ns=15,
-        page_ns=300,
-        work_ns=300,
-    )
+    locks = {"hold_ns": 100, "handover_ns": 120, "line_ns": 30}
+    costs = Costs(walk_ns=12, outside_ns=300, record_ns=15, page_ns=300, work_ns=300, **locks)
     kill_ns, sizes = [1000 * i for i in range(8)], [20_000 + i for i in range(8)]
     print("8 processes of 20,000 entries, a CPU each; one lock; one kworker; without a trace")
     in_c = in_c_s(kill_ns, sizes, costs)

@@ -115,6 +115,15 @@ def test_a_failure_is_shown_with_its_error_escaped(written):
         assert "did not start: no &lt;kernel&gt;" in written[page]
 
 
+def test_what_a_cell_tagged_reply_prints_stands_in_a_file(notebooks, tmp_path):
+    executed = nbformat.reads(stored(notebooks[1]), 4)
+    executed.cells[-1].metadata["tags"] = ["reply"]
+    executed.cells[-1].outputs = [nbformat.v4.new_output("stream", text="Hi,\n")]
+    keep(tmp_path, Execution(notebooks[1], nbformat.writes(executed), "", 1))
+    write_report(tmp_path, notebooks)
+    assert (tmp_path / "reply.txt").read_text() == "Hi,\n"
+
+
 @pytest.mark.parametrize("text", ["", '{"cells": [', "[]", '{"cells": [], "metadata": 3}', "\x00"])
 def test_a_damaged_notebook_is_said_and_left_out_and_nothing_is_removed(text, notebooks, tmp_path, capsys):
     results = tmp_path / "results"

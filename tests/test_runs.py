@@ -185,18 +185,9 @@ REFUSED = [
     ("before,after\n1,1e999\n3,4\n", "row 2: column 'after' is '1e999'; expected a number"),
     ("arm,order,value\nbefore,one,1\n", "row 2: column 'order' is 'one'; expected a whole number"),
     ("run,before,after\n1,1,2\n1,3,4\n", "row 3: column 'run' is 1; expected one value a run"),
-    (
-        TIDY + "after,2,t,ms,lower,3\n",
-        "row 6: column 'run' is 2; expected one value a run",
-    ),
-    (
-        TIDY + "after,3,t,s,lower,3\n",
-        "row 6: column 'unit' is 's'; expected one for all runs of a metric",
-    ),
-    (
-        TIDY + "after,3,t,ms,higher,3\n",
-        "row 6: column 'better' is 'higher'; expected one for all",
-    ),
+    (TIDY + "after,2,t,ms,lower,3\n", "row 6: column 'run' is 2; expected one value a run"),
+    (TIDY + "after,3,t,s,lower,3\n", "row 6: column 'unit' is 's'; expected one for all runs of a metric"),
+    (TIDY + "after,3,t,ms,higher,3\n", "row 6: column 'better' is 'higher'; expected one for all"),
     (TIDY.replace("lower", "up"), "row 2: column 'better' is 'up'; expected lower or higher"),
     ("before_ms,after_s\n1,2\n", "row 1: mixed units in 'before_ms', 'after_s'"),
     (

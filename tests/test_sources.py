@@ -43,8 +43,7 @@ def test_a_compressed_log_a_folder_and_a_pattern_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
-    [("measured/exit_storm_6.18_2cpu", "storms"), ("mail/process_memory_v1", "snapshots")],
+    ("name", "kind"), [("measured/exit_storm_6.18_2cpu", "storms"), ("mail/process_memory_v1", "snapshots")]
 )
 def test_a_table_of_data_is_read_by_name(name, kind):
     assert swaplib.read_source(name).attrs["kind"] == kind

@@ -36,7 +36,7 @@ def read_measurements(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path
-        A local CSV or parquet file. It needs kernel, smp (CPUs), procs, mb (of each process) and a column of
+        A local CSV. It needs kernel, smp (CPUs), procs, mb (of each process) and a column of
         exit_cpu_us_sum, median_exit_us, last_exit_us, swap_back99_us, fg_cpu_us, fg_mem_us; where they are
         missing, swap_frac is 1, layout_run 1, folio_pages 1, how exit, content compressible, fg 0, reapers 0
         and accel native. Further columns are those of data/measured/README.md.

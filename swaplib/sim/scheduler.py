@@ -7,7 +7,8 @@ from swaplib.sim.state import CPU_BUSY, FOREGROUND_THREAD, IDLE, RUNNING, SWITCH
 from swaplib.sim.world import World
 
 MISFIT_NS = 1_000_000  # a burst that is nearly over is not moved
-BALANCE_NS = 16_000_000  # for each CPU, where all are busy: Linux 6.12 kernel/sched/topology.c, busy_factor
+# For each CPU, where all are busy: min_interval x busy_factor, Linux 6.12 kernel/sched/topology.c:1613.
+BALANCE_NS = 16_000_000
 _GIVE_WAY, _MOVE_UP = 1, 2  # in `resched`: another task should run; a faster CPU is idle
 
 
