@@ -205,6 +205,7 @@ def runs(draw, most_cpus=6):
     if draw(st.booleans()):  # swap is nearly full
         most = storm.processes * max(storm.swap_entries)
         storm = storm.but(swap_used_entries=machine["swap_slots"] - most - draw(st.integers(0, 300)))
+    storm = storm.but(exits_capacity_max=draw(st.sampled_from(machine.capacity)))
     return {
         "machine": machine,
         "kernel": kernel,

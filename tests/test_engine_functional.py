@@ -224,6 +224,19 @@ def test_a_reaper_and_the_owner_free_no_entry_twice(policy):
     assert summary.entries_sync + summary.entries_async + summary.entries_reaped == 18_000
 
 
+def test_exits_stay_on_the_cpus_of_their_cpuset_and_the_kworker_that_frees_for_them_need_not():
+    phone = swaplib.machine("phone-8gb")
+    storm = Storm("apps", processes=12, swap_entries=5000, present_pages=5000, exits_capacity_max=300)
+    trace = simulate(phone, "6.11", storm, V3).df_trace()
+    trace["capacity"] = np.array(phone.capacity)[trace.cpu]
+    fastest = trace.groupby("category").capacity.max()
+    assert fastest[["walk", "gather"]].tolist() == [300, 300]
+    assert fastest["drain"] == 1024
+    assert trace[trace.category == "walk"].cpu.nunique() == 4
+    with pytest.raises(ValueError, match="exits_capacity_max is 299; machine 'phone-8gb' has CPUs from 300"):
+        simulate(phone, "6.11", storm.but(exits_capacity_max=299), V3)
+
+
 def test_a_reaper_that_comes_after_exit_mm_frees_nothing():
     storm = Storm("one", swap_entries=9000)
     assert simulate(quiet_machine(2), "6.18", storm, "reaper").summary().entries_reaped == 0

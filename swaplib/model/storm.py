@@ -86,6 +86,9 @@ class Storm:
     zspage_objects: Annotated[int, 1, 64] = 19  # at 2.75 to 1; 8 up to 6.1, whose zspages have 4 pages, not 8
     frees_in_order: bool = False  # a process frees the objects of a zspage in allocation order
     cold: bool = True  # caches; not when exit follows swap-out closely (the machine's warm_entries)
+    # Of the CPUs that dying processes may use, as a cpuset says; kworkers and reapers use all. Android keeps
+    # background apps on small cores; AOSP's lmkd moves its victims to the foreground's CPUs (reaper.cpp).
+    exits_capacity_max: Annotated[int, 1, 1024] = 1024
     background: tuple[Background, ...] = ()
     foreground: tuple[Phase, ...] = ()
     foreground_at_ns: Annotated[int, 0, LONGEST_NS] = 0
@@ -138,6 +141,10 @@ class Storm:
         pages = int(deaths.present_pages.sum() + deaths.file_pages.sum()) + free
         pages += swap * 1000 // machine["zram_ratio_permille"]
         where, has = f"storm '{self.name}'", f"machine '{machine.name}' has"
+        if (least := min(machine.capacity)) > self.exits_capacity_max:
+            raise ValueError(
+                f"{where}: exits_capacity_max is {self.exits_capacity_max}; {has} CPUs from {least}"
+            )
         if swap > (most := machine["swap_slots"]):
             raise ValueError(f"{where} has {swap} swap entries; {has} {most}")
         if pages > (most := machine["memory_pages"]):

@@ -217,7 +217,8 @@ def _tasks(machine: Machine, storm: Storm, policy: Policy, deaths: Deaths, queue
     kinds = np.repeat(np.arange(5), [count, workers, policy.reapers, threads, len(background)])
     none = "cpu node near ahead behind next_waiter next_idle next_woken process program portions work"
     none += " table_lock"
-    tasks = records(state.TASK, len(kinds), none, kind=kinds, weight=1024)
+    tasks = records(state.TASK, len(kinds), none, kind=kinds, weight=1024, capacity_max=1024)
+    tasks.capacity_max[:count] = storm.exits_capacity_max
     tasks.process[:count] = np.arange(count)
     if machine.nodes > 1:
         first_of_node = np.array([machine.node.index(node) for node in range(machine.nodes)])

@@ -76,10 +76,17 @@ def dequeue(w: World, cpu: int, task: int) -> None:
 
 
 @compiled
-def first_waiting(w: World, cpu: int, node: int) -> int:
-    """Return the first task waiting for a CPU that may run on a node; -1 when there is none."""
+def may_run(w: World, task: int, cpu: int) -> bool:
+    """Whether a CPU is of the task's node and cpuset."""
+    t, c = w.task[task], w.cpu[cpu]
+    return (t.node < 0 or t.node == c.node) and c.capacity <= t.capacity_max
+
+
+@compiled
+def first_waiting(w: World, cpu: int, other: int) -> int:
+    """Return the first task waiting for a CPU that may run on another; -1 when there is none."""
     task = w.cpu[cpu].first_waiting
-    while task >= 0 and w.task[task].node >= 0 and w.task[task].node != node:
+    while task >= 0 and not may_run(w, task, other):
         task = w.task[task].behind
     return task
 

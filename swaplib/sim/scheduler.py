@@ -2,7 +2,7 @@
 
 from swaplib.model.compiled import compiled
 from swaplib.sim.cpu_time import close_segment
-from swaplib.sim.queues import dequeue, enqueue, first_waiting, goes_before, schedule
+from swaplib.sim.queues import dequeue, enqueue, first_waiting, goes_before, may_run, schedule
 from swaplib.sim.state import CPU_BUSY, FOREGROUND_THREAD, IDLE, RUNNING, SWITCH
 from swaplib.sim.world import World
 
@@ -122,7 +122,7 @@ def _best_cpu(w: World, task: int, idle: bool) -> int:
     best, most = -1, 0
     for cpu in range(len(w.cpu)):
         c = w.cpu[cpu]
-        if (t.node >= 0 and c.node != t.node) or (idle and (c.task >= 0 or c.waiting > 0)):
+        if not may_run(w, task, cpu) or (idle and (c.task >= 0 or c.waiting > 0)):
             continue
         score = 1 << 50 if t.near >= 0 and c.pod == w.cpu[t.near].pod else 0
         if idle:
@@ -145,7 +145,7 @@ def _pull(w: World, cpu: int) -> int:
     for other in range(len(w.cpu)):
         o = w.cpu[other]
         score = o.waiting + (1 << 30 if o.node == mine else 0)
-        if o.waiting > 0 and score > most and first_waiting(w, other, mine) >= 0:
+        if o.waiting > 0 and score > most and first_waiting(w, other, cpu) >= 0:
             source, most = other, score
     return -1 if source < 0 else _take(w, cpu, source)
 
@@ -153,7 +153,7 @@ def _pull(w: World, cpu: int) -> int:
 @compiled
 def _take(w: World, cpu: int, source: int) -> int:
     """Take the first task that waits for CPU `source` and may run on `cpu`."""
-    task = first_waiting(w, source, w.cpu[cpu].node)
+    task = first_waiting(w, source, cpu)
     dequeue(w, source, task)
     w.task[task].vruntime += w.cpu[cpu].vruntime - _least_vruntime(w, source)
     return task
@@ -165,7 +165,7 @@ def _balance(w: World, cpu: int) -> None:
     mine = w.cpu[cpu]
     source, most = -1, 0
     for other in range(len(w.cpu)):
-        task = first_waiting(w, other, mine.node)
+        task = first_waiting(w, other, cpu)
         if other == cpu or task < 0 or w.task[task].realtime > 0:
             continue
         weight = w.task[task].weight
@@ -194,7 +194,7 @@ def _call_for_misfit(w: World, cpu: int) -> None:
         t = w.task[o.task]
         if t.kind >= FOREGROUND_THREAD and t.left_ns < MISFIT_NS:
             continue
-        if (t.node < 0 or t.node == mine.node) and (source < 0 or o.capacity < w.cpu[source].capacity):
+        if may_run(w, o.task, cpu) and (source < 0 or o.capacity < w.cpu[source].capacity):
             source = other
     if source >= 0:
         w.cpu[source].resched = _MOVE_UP

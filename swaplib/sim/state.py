@@ -97,6 +97,7 @@ TASK = _record(
     kind, state, cpu
     vruntime, weight, realtime: for the scheduler
     node, near: the node that it is bound to, the CPU near which it wants to run
+    capacity_max: of the CPUs in its cpuset
     ahead, behind: its neighbours among the tasks that wait for a CPU
     next_waiter: behind it among the tasks that wait for a lock
     next_idle, next_woken: behind it among the kworkers without a work, and among those just woken
