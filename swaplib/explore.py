@@ -104,7 +104,7 @@ class Explorer(widgets.VBox):
             return
         svg = io.BytesIO()
         figure = plot_timeline(*outcomes, figure=Figure(figsize=(8.6, 8.4)))
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(svg, format="svg", bbox_inches=figure.bbox_inches, metadata={"Date": None})
         source = "data:image/svg+xml;base64," + base64.b64encode(svg.getvalue()).decode()
         self.picture.value = f'<img src="{source}" alt="{escape(finding(outcomes))}">'
         before, after = (outcome.summary().astype(float) for outcome in outcomes)

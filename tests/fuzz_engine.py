@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from strategies import runs
+from strategies import MS, runs
 from test_engine_properties import PROPERTIES
 
 import swaplib
@@ -60,6 +60,8 @@ def main(mode, count):
     )
     @given(runs(600 if mode == "compiled" else 6))
     def random_runs(run):
+        if mode == "plain":  # a hundred times as slow
+            run["storm"] = run["storm"].but(limit_ns=2 * MS)
         outcome = swaplib.simulate(**run)
         for holds in PROPERTIES:
             holds(run, outcome)

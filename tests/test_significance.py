@@ -3,14 +3,17 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 import swaplib
 from swaplib.analysis import significance as sig
+from swaplib.analysis.compare import holm
 
 # R's data set sleep (Student 1908; Cushny and Peebles 1905): hours of extra sleep with two drugs.
 SLEEP_1 = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
@@ -167,6 +170,14 @@ def test_the_detectable_difference_is_that_of_statsmodels_power_when_spread_and_
     assert row(np.zeros(6), spread, paired=True)["detectable"] == pytest.approx(
         expected * spread.std(ddof=1), rel=1e-6
     )
+
+
+@settings(max_examples=20)
+@given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=9))
+def test_holms_p_is_that_of_statsmodels_for_what_is_known(values):
+    known = [p for p in values if not math.isnan(p)]
+    expected = multipletests(known, method="holm")[1] if known else []
+    assert holm(pd.Series(values, dtype=float)).sort_index().to_numpy() == pytest.approx(expected, rel=1e-12)
 
 
 def test_tests_keep_their_level_where_nothing_differs():

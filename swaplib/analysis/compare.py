@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from swaplib.analysis import significance as sig
 from swaplib.evidence.runs import UNITS, few
@@ -269,15 +268,14 @@ def _lines(tidy: pd.DataFrame, base: str) -> tuple[dict[Any, tuple[Any, Any]], d
 
 
 def _judged(table: pd.DataFrame, test: str, alpha: float, simulated: bool) -> pd.DataFrame:
-    """Add changes in percent, p after Holm (S. Holm 1979) and verdicts."""
+    """Add changes in percent, adjusted p and verdicts."""
     for end in ("", "_low", "_high"):
         table[f"change{end}_percent"] = 100 * (table[f"ratio{end}"] - 1)
     table["p"] = table["p_decides" if test == "permutation" else f"p_{test}"]
     tested = table.p.notna()
     adjusted = table[["p", "p_permutation", "p_welch", "p_rank"]].copy()
-    for column in list(adjusted) if tested.any() else []:
-        known = adjusted[column].dropna()
-        adjusted[column] = pd.Series(multipletests(known, method="holm")[1], known.index)
+    for column in adjusted:
+        adjusted[column] = holm(adjusted[column])
     table["p_holm"] = adjusted.pop("p")
     least = table.p_smallest if test != "welch" else 0 * table.p_smallest
     too_few = (least > alpha) | (least.min() * table.p.count() > alpha)
@@ -287,6 +285,12 @@ def _judged(table: pd.DataFrame, test: str, alpha: float, simulated: bool) -> pd
     table.loc[~tested, "verdict"] = "simulated" if simulated else "not tested"
     table["tests_disagree"] = (adjusted <= alpha).any(axis=1) & (adjusted > alpha).any(axis=1) & ~too_few
     return table.drop(columns="p_decides")
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Return the known p adjusted for all of them: the least times their number and so on (S. Holm 1979)."""
+    rising = p.dropna().sort_values()
+    return (rising * np.arange(len(rising), 0, -1)).cummax().clip(upper=1.0)
 
 
 def _signed(number: float) -> str:
