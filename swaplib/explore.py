@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -48,35 +52,46 @@ class Explorer(widgets.VBox):
         top = widgets.HBox([widgets.VBox(column[:9]), widgets.VBox(column[9:]), self.numbers])
         top.layout.flex_flow = "row wrap"
         super().__init__([top, self.message, self.picture, self.code])
-        # JupyterLab calls from several threads: one computes, and what others asked meanwhile is one setting.
-        self._lock, self._is_moving = threading.RLock(), False
+        # JupyterLab calls from several threads, so one of ours does all that they ask, in its order.
+        self._asked, self._worker, self._mover = deque[dict[str, Any]](), ThreadPoolExecutor(1), 0
         self._shown: dict[str, Any] = {}
-        self._move(_brought("camera"))
+        self._ask(_brought("camera"))
+        self.wait()
         start = dict(self._shown)
-        self.reset.on_click(lambda _: self._move(start))
-        self.traces.on_click(lambda _: self._write_traces())
-        for control in self.controls.values():
-            control.observe(self._follow, "value")
+        self.reset.on_click(lambda _: self._ask(start))
+        self.traces.on_click(lambda _: self._worker.submit(self._write_traces))
+        for name, control in self.controls.items():
+            control.continuous_update = False  # else values of a drag come after the click that follows it
+            control.observe(partial(self._follow, name), "value")
 
-    def _follow(self, change: dict[str, Any]) -> None:
-        """Follow a control; a storm and policy B bring their own values with them."""
-        brings = {"storm": _brought, "policy B": lambda name: vars(catalogue.policy(name))}
-        self._move(brings.get(change["owner"].description, lambda _: {})(change["new"]))
+    def wait(self) -> None:
+        """Wait until all that was asked is done."""
+        self._worker.submit(lambda: None).result()
 
-    def _move(self, values: dict[str, Any]) -> None:
-        """Move controls, then show what all of them say unless that is shown."""
-        with self._lock:
-            if self._is_moving:
-                return
-            self._is_moving = True
-            for name in values.keys() & self.controls.keys():
-                self.controls[name].value = values[name]
-            self._is_moving = False
-            chosen = {name: control.value for name, control in self.controls.items()}
-            if chosen != self._shown:
-                self._say("Computing ... (the first time the simulator is compiled: a minute)", "status")
-                self._show(chosen)
-                self._shown = chosen
+    def _follow(self, name: str, change: dict[str, Any]) -> None:
+        """Follow a control that a user moves; a storm and policy B bring their own values with them."""
+        brings = {"storm": _brought, "policy_b": lambda policy: vars(catalogue.policy(policy))}
+        if self._mover != threading.get_ident():
+            self._ask(brings.get(name, lambda _: {})(change["new"]) | {name: change["new"]})
+
+    def _ask(self, values: dict[str, Any]) -> None:
+        self._asked.append(values)
+        self._worker.submit(self._move)
+
+    def _move(self) -> None:
+        """Move controls to what was asked meanwhile, then show what all of them say unless that is shown."""
+        values: dict[str, Any] = {}
+        while self._asked:
+            values |= self._asked.popleft()
+        self._mover = threading.get_ident()
+        for name in values.keys() & self.controls.keys():
+            self.controls[name].value = values[name]
+        self._mover = 0
+        chosen = {name: control.value for name, control in self.controls.items()}
+        if chosen != self._shown:
+            self._say("Computing ... (the first time the simulator is compiled: a minute)", "status")
+            self._show(chosen)
+            self._shown = chosen
 
     def _show(self, chosen: dict[str, Any]) -> None:
         policy = catalogue.policy(chosen["policy_b"])
@@ -98,7 +113,7 @@ class Explorer(widgets.VBox):
             arms = [{"policy": one, "arm": arm} for arm, one in zip("AB", policies, strict=True)]
             how = {"replications": DRAWS, "seed": chosen["seed"], "executor": "threads", "progress": False}
             draws = sweep(machine=machine, kernel=kernel, storm=storm, settings=arms, **how)
-        except ValueError as error:
+        except Exception as error:  # which a thread would end with in silence
             self.picture.value = self.numbers.value = self.code.value = ""
             self._say(f"{error}.", "alert")
             return
@@ -123,16 +138,17 @@ class Explorer(widgets.VBox):
         self.outcomes, self.traces.disabled, self.message.value = outcomes, False, ""
 
     def _write_traces(self) -> None:
-        with self._lock:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                for o in self.outcomes:
-                    name = f"{o.storm.name} {o.machine.name} {o.kernel.name} {o.policy.name}.json"
-                    o.to_perfetto(self.folder / name.replace(" ", "-"))
-                written = f"Written to {self.folder.as_posix()}: open them at ui.perfetto.dev."
-                self._say(written if self.outcomes else "No run is shown.", "status")
-            except OSError as error:
-                self._say(f"No trace was written: {error}", "alert")
+        time.sleep(0.1)  # what was moved before this click may come a little later, by another thread
+        self._move()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for o in self.outcomes:
+                name = f"{o.storm.name} {o.machine.name} {o.kernel.name} {o.policy.name}.json"
+                o.to_perfetto(self.folder / name.replace(" ", "-"))
+            written = f"Written to {self.folder.as_posix()}: open them at ui.perfetto.dev."
+            self._say(written if self.outcomes else "No run is shown.", "status")
+        except OSError as error:
+            self._say(f"No trace was written: {error}", "alert")
 
     def _say(self, words: str, role: str) -> None:
         self.message.value = f'<p role="{role}" style="font-weight: bold">{escape(words)}</p>'

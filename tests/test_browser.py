@@ -32,6 +32,11 @@ KERNEL_IS_THERE = """async () => {
         await new Promise(again => setTimeout(again, 50));
 }"""
 
+CLICK = """names => {
+    for (const name of names)
+        [...document.querySelectorAll("button")].find(button => button.textContent.includes(name)).click();
+}"""
+
 
 class Lab:
     """JupyterLab on a free port: `api` asks it, `run_all` executes a notebook in the browser."""
@@ -135,7 +140,7 @@ def test_the_first_notebook_runs_in_jupyterlab(lab, page):
     assert page.locator(".jp-OutputArea img").first.is_visible()
 
 
-def test_the_explorer_answers_to_its_controls_in_jupyterlab(lab, page):
+def test_the_explorer_answers_to_its_controls_in_jupyterlab(lab, page, tmp_path):
     def changed(before):
         page.wait_for_function(f"before => document.querySelector('{FIGURE}')?.alt != before", arg=before)
         return page.locator(FIGURE).get_attribute("alt")
@@ -155,10 +160,26 @@ def test_the_explorer_answers_to_its_controls_in_jupyterlab(lab, page):
     page.get_by_role("button", name="Reset").click()
     page.locator(FIGURE).wait_for()
     assert changed(more) == start
-    page.get_by_role("button", name="Write traces").click()
+    # Dragged, reset and written at once: the last setting wins, and what is written is what is shown.
+    handle = page.locator(".widget-slider", has_text="load").locator(".noUi-handle")
+    box = handle.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 30, box["y"] + 5, steps=5)
+    page.mouse.up()
+    page.evaluate(CLICK, ["Reset", "Write traces"])
     page.locator(".jp-OutputArea [role=status]", has_text="ui.perfetto.dev").wait_for()
-    traces = [entry["name"] for entry in lab.api("GET", "contents/explore/traces")["content"]]
-    assert sorted(traces) == ["camera-phone-8gb-6.11-async-v3.json", "camera-phone-8gb-6.11-sync.json"]
+    assert page.locator(FIGURE).get_attribute("alt") == start
+    shown = {"swaplib": swaplib}
+    exec(page.locator(".jp-OutputArea pre", has_text="swaplib.machine").text_content(), shown)
+    written = lab.api("GET", "contents/explore/traces")["content"]
+    for entry, run in zip(
+        sorted(written, key=lambda entry: entry["name"]), reversed(shown["runs"]), strict=True
+    ):
+        assert entry["name"] == f"camera-phone-8gb-6.11-{run.policy.name}.json"
+        run.to_perfetto(tmp_path / entry["name"])
+        text = lab.api("GET", f"contents/explore/traces/{entry['name']}?type=file&format=text")["content"]
+        assert text == (tmp_path / entry["name"]).read_text()
 
 
 @pytest.mark.parametrize("page", [390], indirect=True)

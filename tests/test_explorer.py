@@ -5,8 +5,6 @@ import json
 import re
 import statistics
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -30,13 +28,19 @@ def explorer(tmp_path, monkeypatch):
     with plt.rc_context():
         swaplib.set_style()
         made = swaplib.Explorer(tmp_path / "traces")
-        made.controls["processes"].value = 4
+        move(made, processes=4)
         yield made
 
 
 def move(explorer, **values):
     for name, value in values.items():
         explorer.controls[name].value = value
+    explorer.wait()
+
+
+def click(explorer, button):
+    getattr(explorer, button).click()
+    explorer.wait()
 
 
 def values(explorer, names):
@@ -69,7 +73,7 @@ def test_the_code_that_it_shows_gives_the_runs_that_it_shows(explorer):
 
 def test_every_control_is_followed_and_the_reset_leads_back(explorer):
     assert MOVES.keys() == explorer.controls.keys()
-    explorer.reset.click()
+    click(explorer, "reset")
     start, picture = values(explorer, MOVES), explorer.picture.value
     for name, value in MOVES.items():
         before = shown(explorer)
@@ -77,7 +81,7 @@ def test_every_control_is_followed_and_the_reset_leads_back(explorer):
         assert explorer.message.value == ""
         assert shown(explorer) != before, name
         assert html.escape(finding(explorer.outcomes)) in explorer.picture.value
-    explorer.reset.click()
+    click(explorer, "reset")
     assert values(explorer, MOVES) == start
     assert explorer.picture.value == picture
 
@@ -136,14 +140,14 @@ def test_several_draws_and_their_median_stand_beside_the_run_that_is_shown(explo
 
 def test_the_button_writes_a_trace_of_each_run_that_is_shown_and_keeps_a_file_that_is_none(explorer):
     move(explorer, threshold=3)
-    explorer.traces.click()
-    explorer.traces.click()  # its own traces are replaced
+    click(explorer, "traces")
+    click(explorer, "traces")  # its own traces are replaced
     assert 'role="status"' in explorer.message.value
     first, second = sorted(explorer.folder.iterdir())
     assert first.name == "camera-phone-8gb-6.11-async-v3-threshold=3.json"
     assert json.loads(first.read_text())["traceEvents"]
     second.write_text("mine")
-    explorer.traces.click()
+    click(explorer, "traces")
     assert second.read_text() == "mine"
     assert "is not a trace that swaplib wrote" in explorer.message.value
 
@@ -159,15 +163,14 @@ def test_it_says_that_it_computes_and_meanwhile_computes_for_the_last_setting_al
 
     simulate = explore.simulate
     monkeypatch.setattr(explore, "simulate", slow)
-    with ThreadPoolExecutor(8) as threads:
-        moves = [threads.submit(move, explorer, seed=1)]
-        assert begun.wait(60)
-        assert "Computing" in explorer.message.value
-        moves += [threads.submit(move, explorer, seed=seed) for seed in range(2, 9)]
-        time.sleep(0.1)  # within which all of them have come
-        go.set()
-        [one.result() for one in moves]
-    last = explorer.controls["seed"].value
+    explorer.controls["seed"].value = 1
+    assert begun.wait(60)
+    assert "Computing" in explorer.message.value
+    for last in range(2, 9):
+        explorer.controls["seed"].value = last
+    go.set()
+    explorer.wait()
+    assert explorer.controls["seed"].value == last
     assert set(seeds) == {1, last}
     assert len(seeds) == 4
     assert {outcome.seed for outcome in explorer.outcomes} == {last}
