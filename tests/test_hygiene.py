@@ -33,7 +33,7 @@ MATTERS = {
     "11_sensitivity": {"points": 10},
     "12_your_machine": {"fit_processes": 1},
     "13_contention": {"within_percent": 50, "walkers": [4]},
-    "14_reply": {"background_permille": 300, "draws": 4},
+    "14_reply": {"findings_from": "explore"},
 }
 
 LONG_CELLS = {"08_kworkers": 9.2, "10_side_effects": 10.2}  # mean lines of a cell; elsewhere at most 8.2

@@ -10,8 +10,8 @@ import pandas as pd
 COLUMNS, MOST_LINES = 72, 120  # of a mail, and of one that is read to its end
 
 
-def reply_text(opening: str, asked: pd.DataFrame, found: pd.DataFrame, table: str, closing: str) -> str:
-    """Compose the reply: each question in own words with who asked it, and its answer.
+def reply_text(opening: str, asked: pd.DataFrame, found: pd.DataFrame, closing: str) -> str:
+    """Compose the reply: each question with who asked it, and its answer, the verdict first.
 
     Parameters
     ----------
@@ -19,19 +19,18 @@ def reply_text(opening: str, asked: pd.DataFrame, found: pd.DataFrame, table: st
         Paragraphs before and after the answers, set in lines of 72 columns; a line that begins with a space
         is kept as it is.
     asked
-        The questions: columns question (Q1), short (one line, in own words) and asked_by.
+        The questions: columns question (Q1), short (one line with words of the mail) and asked_by.
     found
-        The answers, as `swaplib.findings` returns them: columns question and sentence.
-    table
-        Lines that are kept as they are; one above 72 columns is a ValueError.
+        The answers, as `swaplib.findings` returns them: columns question, verdict and sentence.
 
     Returns
     -------
     str
-        A question without an answer is left out, and the closing says how many. More than 120 lines in all
-        are a ValueError.
+        A question without an answer is left out, and the closing says how many. A line above 72 columns and
+        more than 120 lines in all are a ValueError.
     """
-    answers = dict(zip(found.question, found.sentence, strict=True))
+    verdicts = found.verdict.str[:1].str.upper() + found.verdict.str[1:]
+    answers = dict(zip(found.question, verdicts + ". " + found.sentence, strict=True))
     parts = [_set(opening)]
     for one in asked.itertuples():
         if one.question in answers:
@@ -39,7 +38,7 @@ def reply_text(opening: str, asked: pd.DataFrame, found: pd.DataFrame, table: st
             parts.append(f"{quoted}\n{_set(answers[one.question])}")
     open_count = len(set(asked.question) - set(answers))
     left_out = f"\nNot answered: {open_count} of {len(asked)} questions." if open_count else ""
-    lines = "\n\n".join([*parts, table.rstrip(), _set(closing + left_out)]).splitlines()
+    lines = "\n\n".join([*parts, _set(closing + left_out)]).splitlines()
     wide = [line for line in lines if len(line) > COLUMNS]
     if wide:
         raise ValueError(f"the reply has a line of {len(wide[0])} columns: {wide[0]!r}; at most {COLUMNS}")
