@@ -258,25 +258,22 @@ def _pool(executor: Where) -> Iterator[Executor]:
 def exits_at_once(
     arms: Mapping[str, Policy],
     kernels: Sequence[str],
-    machines: Sequence[Machine],
-    exits: Sequence[int],
+    machines: Mapping[Any, Machine],
+    exits: Iterable[int],
     size_classes: Sequence[int],
-    *,
-    seed: int = 0,
     **shape: Any,
 ) -> pd.DataFrame:
-    """Simulate processes that all exit at once; columns kernel, classes, nodes, exits, arm, swap_freed_ms.
+    """Return milliseconds until all swap is free again when processes exit at once: a column an arm.
 
-    Every combination is one run: of arms (policies by the name that is shown), kernels by name, machines,
-    processes that exit, and zsmalloc size classes in use. `shape` are further choices of the storm
-    ``server``, such as swap_entries and run_entries; swap_freed_ms is when all swap is free again.
+    Index kernel, classes (of zsmalloc, in use), machine (its label) and exits: every combination. Arms are
+    policies by label. `shape` are further choices of the storm ``server``, such as swap_entries.
     """
     rows = []
-    for machine, processes, classes in product(machines, exits, size_classes):
+    for (label, machine), processes, classes in product(machines.items(), exits, size_classes):
         choices = {"processes": processes, "size_classes": classes, "present_pages": 0, **shape}
-        labels = {"nodes": machine.nodes, "exits": processes, "classes": classes}
+        labels = {"box": label, "exits": processes, "classes": classes}
         where = {**labels, "machine": machine, "storm": catalogue.storm("server", **choices)}
         rows += [{**where, "arm": arm, "policy": policy} for arm, policy in arms.items()]
-    how: dict[str, Any] = {"replications": 1, "seed": seed, "executor": "threads", "progress": False}
-    frame = sweep(settings=rows, kernel=list(kernels), **how)
-    return frame[["kernel", "classes", "nodes", "exits", "arm", "swap_freed_ms"]]
+    frame = sweep(settings=rows, kernel=list(kernels), replications=1, executor="threads", progress=False)
+    table = frame.pivot_table("swap_freed_ms", ["kernel", "classes", "box", "exits"], "arm")[[*arms]]
+    return table.rename_axis(index={"box": "machine"})

@@ -39,17 +39,18 @@ def closed_network(
     chapter 5): one walker's cycle, and so many times the longest demand.
     """
     at_least("walkers", walkers, 1)
-    queued = np.asarray(demands_ns, dtype=float)
-    free = queued if free_ns is None else np.asarray(free_ns, dtype=float)
-    waiting = busy = np.zeros(queued.size)
-    cycle = think_ns + free.sum()
+    queued = list(demands_ns)
+    free = queued if free_ns is None else list(free_ns)
+    waiting = busy = [0.0] * len(queued)
+    cycle = think_ns + sum(free)
     if cycle == 0:
         return 0.0
     for customers in range(1, walkers + 1):
-        demands = free + np.minimum(busy, 1) * (queued - free)
-        inside = demands * (1 + waiting - busy / 2)
-        cycle = max(think_ns + inside.sum(), customers * demands.max(initial=0.0))
-        waiting, busy = inside * customers / cycle, demands * customers / cycle
+        demands = [f + min(b, 1) * (q - f) for q, f, b in zip(queued, free, busy, strict=True)]
+        inside = [d * (1 + w - b / 2) for d, w, b in zip(demands, waiting, busy, strict=True)]
+        cycle = max(think_ns + sum(inside), customers * max(demands, default=0.0))
+        waiting = [time * customers / cycle for time in inside]
+        busy = [time * customers / cycle for time in demands]
     return float(cycle)
 
 

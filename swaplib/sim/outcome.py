@@ -80,9 +80,11 @@ class Outcome:
         duration_ms, stalls, slot_failures, frames_missed (periods that ended before their burst, of
         background tasks that are frames), timed_out.
         """
-        system, processes, cpu = self.world.system[0], self.df_processes(), self.df_cpu().sum()
-        killed = processes.killed_ms.notna()
-        exit_ms = processes.exited_ms - processes.killed_ms
+        system, is_process = self.world.system[0], self.world.task.kind == state.WALKER
+        processes = self.world.process[: int(is_process.sum())]
+        cpu = dict(zip(state.CATEGORIES, self.world.cpu.time.sum(axis=0) / 1e6, strict=True))
+        killed = processes["killed_ns"] >= 0
+        exit_ms = pd.Series(_ms(processes["exited_ns"]) - _ms(processes["killed_ns"]))
         if self.storm.kill_timeout_ns is not None:  # who survives lmkd has nothing to wait for
             exit_ms = exit_ms[killed]
         threads = [background.threads for background in self.storm.background]
@@ -93,14 +95,14 @@ class Outcome:
             "kills": int(killed.sum()),
             "exit_ms_median": exit_ms.median(),
             "exit_ms_last": exit_ms.max(skipna=False),
-            "present_freed_ms": processes.present_freed_ms.max(),
+            "present_freed_ms": pd.Series(_ms(processes["present_freed_ns"])).max(),
             "swap_freed_ms": _ms(system.swap_back_ns),
             "foreground_ms": (ready_ns - self.storm.foreground_at_ns) / 1e6 if ready_ns >= 0 else np.nan,
             "spin_ms": cpu["spin"],
-            "cpu_ms_total": float(sum(cpu.drop(NOT_PAID))),
+            "cpu_ms_total": float(sum(ms for category, ms in cpu.items() if category not in NOT_PAID)),
             "backlog_entries_peak": int(system.backlog_peak),
             "works": int(system.works),
-            **processes[ENTRIES].sum().to_dict(),
+            **{name: int(processes[name].sum()) for name in ENTRIES},
             "stranded": self.stranded,
             "duration_ms": _ms(system.now),
             "stalls": int(system.stalls),
