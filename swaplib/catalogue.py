@@ -129,7 +129,8 @@ def storm(name: str, machine: Machine | None = None, **choices: Any) -> Storm:
     """Return a storm by name; what `choices` names is changed.
 
     ``camera`` takes `background_permille` (600, assumed), of the capacity of the machine (``phone-8gb`` by
-    default), `work_permille` and `touch_permille` (1000), of its CPU work and of the pages that it touches;
+    default), `work_permille` and `touch_permille` (1000), of its CPU work and of the pages that it touches,
+    and `small_cores_only` (0, assumed): whether dying apps have the CPUs of least capacity alone;
     ``lmkd`` takes these and `swap_free_permille` (60, assumed), the mean share of swap slots that are free at
     the start; ``lab`` takes what `lab_storm` takes; ``munmap`` takes `mb` (256).
     """
@@ -265,7 +266,8 @@ def lab_storm(processes: int = 1, mb: int = 64, swap_permille: int = 1000, foreg
 
 
 def _camera(machine: Machine | None, background_permille: int = 600, work_permille: int = 1000,
-            touch_permille: int = 1000, **choices: Any) -> Storm:
+            touch_permille: int = 1000, small_cores_only: int = 0, **choices: Any) -> Storm:
+    machine = machine or _machine("phone-8gb")
     phases = ((450 * MS, 30_000), (80 * MS, 25_000))  # CPU work, pages touched
     return Storm(
         "camera", "lmkd kills background apps while the camera starts (sizes: data/mail; the rest assumed)",
@@ -273,7 +275,8 @@ def _camera(machine: Machine | None, background_permille: int = 600, work_permil
         swap_entries=APP_SWAP_ENTRIES,
         present_pages=[17_700, 17_900, 24_800], file_pages=[33_000, 38_000],
         gap_ns=(0, 8 * MS), sharing=8, size_classes=100,
-        background=background_load(machine or _machine("phone-8gb"), background_permille, 16, 8 * MS),
+        exits_capacity_max=min(machine.capacity) if small_cores_only else 1024,
+        background=background_load(machine, background_permille, 16, 8 * MS),
         foreground=tuple(
             Phase(cpu_ns * work_permille // 1000, pages * touch_permille // 1000, threads=2)
             for cpu_ns, pages in phases
