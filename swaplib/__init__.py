@@ -13,7 +13,7 @@ _NAMES = {
     "model.storm": "Background Phase background_load jump_entries sorted_run_entries",
     "sim.simulate": "simulate",
     "evidence.data": "datasets load",
-    "evidence.runs": "read_macrobenchmark read_runs",
+    "evidence.runs": "read_runs",
     "evidence.measurements": "read_measurements",
     "evidence.probe_core": "probe",
     "evidence.android": "read_lmkd",

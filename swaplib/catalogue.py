@@ -315,10 +315,7 @@ def _server(machine: Machine | None, **choices: Any) -> Storm:
     ).but(**choices)
 
 
-def _lab(machine: Machine | None, **choices: Any) -> Storm:
-    return lab_storm(**choices)
-
-
 _STORMS: dict[str, Any] = {
-    "camera": _camera, "lmkd": _lmkd, "lab": _lab, "munmap": _munmap, "server": _server,
+    "camera": _camera, "lmkd": _lmkd, "lab": lambda _, **choices: lab_storm(**choices),
+    "munmap": _munmap, "server": _server,
 }

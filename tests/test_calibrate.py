@@ -10,7 +10,7 @@ import pytest
 import swaplib
 from swaplib import calibrate, predict
 from swaplib.analysis.calibrate import with_cpus
-from swaplib.analysis.predictions import CELL, measured_cells
+from swaplib.analysis.predictions import CELL
 from swaplib.catalogue import generation_of
 
 KERNEL = swaplib.kernel("6.18")
@@ -55,19 +55,6 @@ def test_known_parameters_come_back_within_their_intervals_from_simulated_measur
         assert row.low <= truth.numbers.get(row.parameter, 1.0) <= row.high, row.parameter
     assert fit.machine["cpu_cost_permille"] == pytest.approx(1400, rel=0.1)
     assert fit.median_error < 0.02
-
-
-def test_a_csv_with_one_and_two_processes_of_a_new_machine_predicts_four_and_eight(tmp_path):
-    """Within 15 % of the truth, where a repetition is good to 5 % in CPU time and 10 % in wall time."""
-    truth = with_cpus(LAB, 4).but(cpu_cost_permille=800, warm_entries=25_000, wake_ns=40_000)
-    kernel = swaplib.kernel("6.1").scaled(page=0.5, folio=0.5, call_memory_ps=1.4, run_memory_ps=1.4)
-    write_csv(tmp_path / "runs.csv", truth, kernel, "6.6.30-android15")
-    cells = measured_cells(swaplib.read_measurements(tmp_path / "runs.csv"), list(swaplib.NOISE))
-    fit, more = calibrate(cells[cells.procs <= 2]), cells[cells.procs > 2]
-    predicted = predict(more, fit.machine, fit.kernel).predicted
-    assert fit.machine.cpus == 4
-    assert np.allclose(predicted, predict(more, truth, kernel).predicted, rtol=0.15)
-    assert 0.9 < fit.parameters.set_index("parameter").value.wall < 1.1
 
 
 def test_other_load_shows_in_the_wall_times_and_not_in_the_costs():

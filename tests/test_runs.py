@@ -127,7 +127,7 @@ def macrobenchmark(runs):
 def test_macrobenchmark_becomes_the_frame_that_compare_takes(write):
     runs = {"before": [10, 11, 12, 13], "after": [5, 6, 7, 8]}
     texts = {arm: json.dumps({"context": {}, "benchmarks": [macrobenchmark(runs[arm])]}) for arm in runs}
-    frame = swaplib.read_macrobenchmark({arm: write(texts[arm], f"{arm}.json") for arm in runs})
+    frame = swaplib.read_runs({arm: write(texts[arm], f"{arm}.json") for arm in runs})
     assert frame[frame.metric.str.endswith("p50")].value.unique().tolist() == [2]
     assert set(frame.unit) == {"ms"}
     means = frame[frame.metric == "launch.timeToInitialDisplayMs"].groupby("arm").value.mean()

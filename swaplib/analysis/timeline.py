@@ -30,11 +30,7 @@ ACTIVITIES = {
 }
 COLOURS = to_rgba_array([colour for colour, _ in ACTIVITIES.values()])
 COLUMNS, STEPS = 600, 120  # of pixels in a lane; of the line of waiting CPUs
-BESIDE: dict[str, Any] = {
-    "loc": "center left",
-    "bbox_to_anchor": (1, 0.5),
-    "fontsize": 9,
-}  # where legends are
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 9}  # of legends
 
 
 def plot_timeline(*outcomes: Outcome, figure: Figure | None = None) -> Figure:

@@ -153,10 +153,8 @@ def read_runs(
     one_of("better", better, (None, "lower", "higher"))
     files = path if isinstance(path, Mapping) else {"": path}
     frames = [_of_file(file, arm, base, arms) for arm, file in files.items()]
-    frame, notes = (
-        pd.concat(frames, ignore_index=True),
-        [n for one in frames for n in one.attrs.get("notes", [])],
-    )
+    notes = [note for one in frames for note in one.attrs.get("notes", [])]
+    frame = pd.concat(frames, ignore_index=True)
     usual = next((one for one in [frames[0].attrs.get("base"), *files, *_BASES] if one in set(frame.arm)), "")
     if "better" not in frame and better is None:
         notes.append(f"{frame.file[0]} does not say which direction is better: took lower")
@@ -173,9 +171,6 @@ def read_runs(
     frame = frame[[one for one in wanted if one in frame]]
     frame.attrs = {"notes": notes, "base": printable(base or usual or "before")}
     return frame
-
-
-read_macrobenchmark = read_runs  # the files of Macrobenchmark by arm
 
 
 def _of_file(path: str | Path, arm: str, base: str, arms: Any) -> pd.DataFrame:
