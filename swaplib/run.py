@@ -127,13 +127,13 @@ def execute(
     finished: Callable[[Execution], None],
     jobs: int | None = None,
 ) -> None:
-    """Execute notebooks, `jobs` at once, those that read the others' findings last; no process outlives us.
+    """Execute notebooks, `jobs` at once; those that read findings last, one by one; no process outlives us.
 
     given: the parameters of every notebook, by its name. finished: called as each ends.
     """
     spawn = multiprocessing.get_context("spawn")
-    for is_last in (False, True):
-        wave = [notebook for notebook in notebooks if notebook.reads_findings == is_last]
+    first = [notebook for notebook in notebooks if not notebook.reads_findings]
+    for wave in [first, *([notebook] for notebook in notebooks if notebook.reads_findings)]:
         workers, begin = min(jobs or os.cpu_count() or 1, len(wave) or 1), time.monotonic()
         with (
             tempfile.TemporaryDirectory(prefix="swaplib-") as scratch,

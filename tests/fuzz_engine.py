@@ -51,13 +51,9 @@ def main(mode, count):
     if mode == "plain":
         check_indices_and_locks()
 
-    @settings(
-        max_examples=count,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    repeatable = {"deadline": None, "derandomize": True, "database": None}
+
+    @settings(max_examples=count, suppress_health_check=list(HealthCheck), **repeatable)
     @given(runs(600 if mode == "compiled" else 6))
     def random_runs(run):
         if mode == "plain":  # a hundred times as slow

@@ -97,14 +97,9 @@ def lab(chromium, tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = [
-        "JUPYTER_CONFIG_DIR",
-        "JUPYTER_DATA_DIR",
-        "JUPYTER_RUNTIME_DIR",
-        "JUPYTERLAB_WORKSPACES_DIR",
-        "IPYTHONDIR",
-    ]
-    environment = {**os.environ, **{name: str(place / name) for name in own}, "JUPYTER_TOKEN": TOKEN}
+    own = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
+    folders = {name: str(place / name) for name in [*own, "JUPYTERLAB_WORKSPACES_DIR"]}
+    environment = {**os.environ, **folders, "JUPYTER_TOKEN": TOKEN}
     environment |= {"JUPYTERLAB_SETTINGS_DIR": str(place / "settings"), "PYTHONPATH": str(NOTEBOOKS.parent)}
     environment |= {"SWAPLIB_NOTEBOOKS": str(place / "notebooks")}
     options = ["--expose-app-in-browser", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]

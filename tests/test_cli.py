@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from small_collection import BROKEN, DICE, write_collection, write_notebook
+from small_collection import BROKEN, DICE, START, write_collection, write_notebook
 
 from swaplib import cli
 from swaplib.answers import findings, findings_in
@@ -64,6 +64,18 @@ def test_the_notebook_that_reads_findings_runs_last_on_the_results_of_this_run(r
     cells = nbformat.read(results / "00_start.ipynb", 4).cells
     shown = [output.text for cell in cells for output in cell.get("outputs", [])]
     assert shown == ["['A die of 4 sides shows 2.5 on average & <b></b>.', '2 coins of 4 sides.']\n"]
+
+
+def test_of_two_notebooks_that_read_findings_the_second_sees_the_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWAPLIB_NOTEBOOKS", str(tmp_path / "notebooks"))
+    monkeypatch.chdir(tmp_path)
+    listing = ("", "import os\nprint(sorted(os.listdir(findings_from)))")
+    for name in ("00_first", "01_second"):
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb", [*START[:3], listing])
+    assert cli.main(["run"]) == 0
+    for name, is_there in (("00_first", False), ("01_second", True)):
+        shown = (tmp_path / "results" / f"{name}.ipynb").read_text()
+        assert ("'00_first.ipynb'" in shown) == is_there
 
 
 def test_results_hold_the_output_before_an_error_and_no_metadata_of_the_run(ran):

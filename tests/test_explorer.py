@@ -107,10 +107,7 @@ def test_a_policy_brings_its_own_choices_which_make_no_difference_where_they_are
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (
-            {"policy_b": "slot-cache-async", "kernel": "6.18"},
-            "policy 'slot-cache-async' needs the slot cache",
-        ),
+        ({"policy_b": "slot-cache-async", "kernel": "6.18"}, "'slot-cache-async' needs the slot cache"),
         ({"machine": "rpi-4b", "processes": 12}, "machine 'rpi-4b' has"),
     ],
 )

@@ -167,9 +167,8 @@ def test_the_detectable_difference_is_that_of_statsmodels_power_when_spread_and_
     spread = np.array([-1.0, -1, -1, 1, 1, 1])
     assert row(spread, spread + 9)["detectable"] == pytest.approx(expected * spread.std(ddof=1), rel=1e-6)
     expected = TTestPower().solve_power(nobs=6, alpha=0.05, power=0.8)
-    assert row(np.zeros(6), spread, paired=True)["detectable"] == pytest.approx(
-        expected * spread.std(ddof=1), rel=1e-6
-    )
+    found = row(np.zeros(6), spread, paired=True)["detectable"]
+    assert found == pytest.approx(expected * spread.std(ddof=1), rel=1e-6)
 
 
 @settings(max_examples=20)
