@@ -16,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from swaplib.answers import findings_in
 from swaplib.evidence.data import load
+from swaplib.readme import FIVE
 from swaplib.run import Execution, Notebook, UsageError, collection_folder, replace_text, say
 
 MARK = "made-by-swaplib.txt"
@@ -90,8 +91,9 @@ def write_report(folder: Path, notebooks: Sequence[Notebook]) -> Path:
             replace_text(folder / f"{notebook.name}.html", _lead_links(html, {*executed, "index"}))
             _write_reply(folder, executed[notebook.name])
     asked = load("mail/questions").to_dict("records")
-    index = exporter.environment.get_template("front.html.j2").render(pages=pages, asked=asked)
-    replace_text(folder / "index.html", index)
+    five = [{"question": name, "text": text} for name, text in FIVE.items()]
+    front = exporter.environment.get_template("front.html.j2")
+    replace_text(folder / "index.html", front.render(pages=pages, asked=asked, five=five))
     return folder / "index.html"
 
 
