@@ -25,6 +25,7 @@ from swaplib.sim.simulate import simulate
 from swaplib.sweeps import sweep
 
 DRAWS = 5  # seeds
+SETTLE_S = 1.0  # what was moved before a click on Write may come so much later, by another thread
 STORM, CHOICES = ("processes", "run_entries", "layout"), ("threshold", "max_active", "worker_nice")
 CODE = """machine = swaplib.machine({machine!r})
 storm = swaplib.storm({storm!r}, machine, **{own})
@@ -129,17 +130,17 @@ class Explorer(widgets.VBox):
         several = several.pivot_table(goal, "seed", "arm", dropna=False)
         several.loc["median"] = several.median()
         several.columns.name = f"{goal} by seed"
-        shown = (
-            frame.to_html(float_format="{:,.1f}".format, na_rep="–", border=0) for frame in (several, table)
-        )
-        self.numbers.value = "".join(shown)
+        look: dict[str, Any] = {"float_format": "{:,.1f}".format, "na_rep": "–", "border": 0}
+        self.numbers.value = several.to_html(**look) + table.to_html(**look)
         code = escape(CODE.format(own=own, changed=changed, **chosen))
         self.code.value = f"<details><summary>The same in Python</summary><pre>{code}</pre></details>"
         self.outcomes, self.traces.disabled, self.message.value = outcomes, False, ""
 
     def _write_traces(self) -> None:
-        time.sleep(0.1)  # what was moved before this click may come a little later, by another thread
-        self._move()
+        time.sleep(SETTLE_S)
+        while self._asked:
+            self._move()
+            time.sleep(SETTLE_S)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for o in self.outcomes:

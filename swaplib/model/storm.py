@@ -141,10 +141,8 @@ class Storm:
         pages = int(deaths.present_pages.sum() + deaths.file_pages.sum()) + free
         pages += swap * 1000 // machine["zram_ratio_permille"]
         where, has = f"storm '{self.name}'", f"machine '{machine.name}' has"
-        if (least := min(machine.capacity)) > self.exits_capacity_max:
-            raise ValueError(
-                f"{where}: exits_capacity_max is {self.exits_capacity_max}; {has} CPUs from {least}"
-            )
+        if (least := min(machine.capacity)) > (most := self.exits_capacity_max):
+            raise ValueError(f"{where}: exits_capacity_max is {most}; {has} CPUs from {least}")
         if swap > (most := machine["swap_slots"]):
             raise ValueError(f"{where} has {swap} swap entries; {has} {most}")
         if pages > (most := machine["memory_pages"]):
