@@ -237,6 +237,17 @@ def test_exits_stay_on_the_cpus_of_their_cpuset_and_the_kworker_that_frees_for_t
         simulate(phone, "6.11", storm.but(exits_capacity_max=299), V3)
 
 
+def test_a_thread_behind_a_reaper_at_nice_minus_20_is_moved_to_a_cpu_of_less_load_though_all_are_busy():
+    storm = Storm("kills", processes=2, swap_entries=[1, 200_000], gap_ns=10 * MS, size_classes=256)
+    storm = storm.but(foreground=(Phase(1000 * MS, threads=2),), foreground_at_ns=5 * MS)
+    machine = quiet_machine(2, prelude_ns=MS, slice_ns=3 * MS)
+    trace = simulate(machine, "6.18", storm, swaplib.policy("reaper", reapers=1), seed=3).df_trace()
+    assert trace[trace.category == "reap"].eval("end_ms - start_ms").max() > 200
+    runs = trace[trace.category == "foreground"].sort_values(["task", "start_ms"])
+    waited_ms = runs.start_ms - runs.groupby("task").end_ms.shift()
+    assert waited_ms.max() < 2 * 16 + 2 * 3  # it is looked for every 16 ms x CPUs, then it shares a CPU
+
+
 def test_a_reaper_that_comes_after_exit_mm_frees_nothing():
     storm = Storm("one", swap_entries=9000)
     assert simulate(quiet_machine(2), "6.18", storm, "reaper").summary().entries_reaped == 0
