@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from swaplib.model import compiled
+from swaplib.sim import simulate
 
 CALLER = """
 from swaplib.model.compiled import entry
@@ -75,3 +77,17 @@ def test_a_new_folder_forgets_those_of_old_sources_after_a_day(tmp_path, monkeyp
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     compiled._cache_folder.__wrapped__()
     assert (old.exists(), recent.exists(), other.exists()) == (False, True, True)
+
+
+def test_before_it_compiles_the_engine_says_so_but_not_when_it_is_kept_or_in_a_notebook(
+    tmp_path, monkeypatch, capsys
+):
+    stats = SimpleNamespace(cache_path=str(tmp_path))
+    monkeypatch.setattr(simulate, "run_events", SimpleNamespace(stats=stats, compile=print))
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    simulate.compile_engine.__wrapped__()
+    monkeypatch.delitem(sys.modules, "ipykernel")
+    simulate.compile_engine.__wrapped__()
+    (tmp_path / "simulate.run_events.nbc").touch()
+    simulate.compile_engine.__wrapped__()
+    assert capsys.readouterr().err == "swaplib: compiling the simulator, once, about 30 s\n"
