@@ -199,12 +199,11 @@ def _summary(run: tuple[Named, int]) -> Named:
     """Simulate one run and return its summary; an error says which run it was."""
     models, seed = run
     try:
-        outcome = simulate(**models, seed=seed, trace=False)
+        return simulate(**models, seed=seed, trace=False).totals()
     except Exception as error:
         names = ", ".join(f"{kind} '{model.name}'" for kind, model in models.items())
         error.add_note(f"in the sweep's run with {names}, seed {seed}")
         raise
-    return {str(name): value for name, value in outcome.summary().items()}
 
 
 def _kept(path: Path, runs: Sequence[Any], executor: Where, progress: bool | None) -> list[Named]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy
 from swaplib.model.storm import Storm
 from swaplib.sim.simulate import simulate
-from swaplib.sim.state import REAPER
+from swaplib.sim.state import REAPER, WALKER
 
 # What tells one cell of measurements from another, and its default; a file must say what has none.
 CELL: dict[str, Any] = {"kernel": None, "accel": "native", "smp": None, "folio_pages": 1, "layout_run": 1}
@@ -123,13 +123,17 @@ def policy_of(cell: Mapping[str, Any], sync: Policy, v3: Policy) -> Policy:
 def observe(machine: Machine, kernel: Kernel, storm: Storm, policy: Policy) -> dict[str, float]:
     """Simulate one storm and return the metrics of `METRICS` and reaper_cpu_ms, in milliseconds."""
     outcome = simulate(machine, kernel, storm, policy, trace=False)
-    summary, phases = outcome.summary(), outcome.df_phases().end_ms
-    cpu_ms, hashed_ms = outcome.df_processes().exit_cpu_ms.sum(), phases.iloc[0] if len(phases) else np.nan
-    tasks = outcome.world.task
-    reaper_ms = tasks.cpu_ns[tasks.kind == REAPER].sum() / 1e6
-    exits = (summary.exit_ms_median, summary.exit_ms_last, summary.swap_freed_ms)
-    values = (cpu_ms, *exits, hashed_ms, summary.foreground_ms, reaper_ms)
-    return dict(zip(WITH_REAPERS, map(float, values), strict=True))
+    totals, tasks = outcome.totals(), outcome.world.task
+    hashed_ns = [end for end in outcome.phase_ends_ns[:1] if end >= 0]
+    return {
+        "exit_cpu_ms": float(tasks.cpu_ns[tasks.kind == WALKER].sum() / 1e6),
+        "median_exit_ms": totals["exit_ms_median"],
+        "last_exit_ms": totals["exit_ms_last"],
+        "swap_back_ms": totals["swap_freed_ms"],
+        "foreground_cpu_ms": hashed_ns[0] / 1e6 if hashed_ns else np.nan,
+        "foreground_ms": totals["foreground_ms"],
+        "reaper_cpu_ms": float(tasks.cpu_ns[tasks.kind == REAPER].sum() / 1e6),
+    }
 
 
 def predict(
@@ -146,13 +150,13 @@ def predict(
     """
     policies = (sync or catalogue.policy("sync"), v3 or catalogue.policy("async-v3"))
     own_pods = replace(machine, pod=tuple(range(machine.cpus)))
-    predicted = pd.Series(np.nan, cells.index)
-    for _, group in cells.groupby(list(CELL), dropna=False, sort=False):
-        cell: dict[str, Any] = {name: group[name].iloc[0] for name in CELL}
+    number = cells.groupby(list(CELL), dropna=False, sort=False).ngroup()
+    found, firsts = [], cells.loc[~number.duplicated(), list(CELL)]
+    for cell in cast(list[dict[str, Any]], firsts.to_dict("records")):
         on = own_pods if cell["accel"] == "mttcg" else machine
-        values = observe(on, kernel, storm_of(cell), policy_of(cell, *policies))
-        predicted[group.index] = group.metric.map(values)
-    return cells.assign(predicted=predicted)
+        found.append(observe(on, kernel, storm_of(cell), policy_of(cell, *policies)))
+    values = [found[cell][metric] for cell, metric in zip(number, cells.metric, strict=True)]
+    return cells.assign(predicted=values)
 
 
 def predicted_munmap(name: str) -> pd.DataFrame:

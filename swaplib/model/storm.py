@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -131,8 +132,8 @@ class Storm:
         at_least("seed", seed, 0)
         at_least("experiment", experiment, 0)
         specs = (self.gap_ns, self.swap_entries, self.present_pages, self.file_pages, self.run_entries)
-        streams = [random_words(self.processes, experiment, seed, source) for source in range(len(specs))]
-        gaps, swap_entries, present_pages, file_pages, run_entries = map(_draw, specs, streams)
+        drawn = [_draw(spec, self.processes, experiment, seed, n) for n, spec in enumerate(specs)]
+        gaps, swap_entries, present_pages, file_pages, run_entries = drawn
         homes = machine.nodes + machine.memory_nodes
         kill_ns, node = np.cumsum(gaps), np.arange(self.processes, dtype=np.int64) % homes
         deaths = Deaths(kill_ns - kill_ns[:1], swap_entries, present_pages, file_pages, run_entries, node)
@@ -162,6 +163,7 @@ class Deaths:
     node: Array
 
 
+@lru_cache(4096)
 def jump_entries(layout: str, run_entries: int, sharing: int = 1) -> int:
     """Return how many entries of a walk lie near each other in swap before the next ones lie far away.
 
@@ -172,6 +174,7 @@ def jump_entries(layout: str, run_entries: int, sharing: int = 1) -> int:
     return max(1, CLUSTER_ENTRIES // sharing) if layout == "even-odd" else run_entries
 
 
+@lru_cache(4096)
 def sorted_run_entries(layout: str, run_entries: int, entries: int, batch: int, sharing: int = 1) -> int:
     """Return the mean run, in entries, after sorting a batch of a process by offset.
 
@@ -203,9 +206,12 @@ def random_words(count: int, *key: int) -> npt.NDArray[np.uint64]:
     return np.random.PCG64(np.random.SeedSequence(key)).random_raw(count)
 
 
-def _draw(spec: Spec, words: npt.NDArray[np.uint64]) -> Array:
+def _draw(spec: Spec, count: int, *key: int) -> Array:
     """Map raw words to values by multiplication and shift, without floating point."""
     if isinstance(spec, int):
-        return np.full(words.size, spec, dtype=np.int64)
-    values = range(spec[0], spec[1] + 1) if isinstance(spec, tuple) else spec
+        return np.full(count, spec, dtype=np.int64)
+    values, words = (
+        range(spec[0], spec[1] + 1) if isinstance(spec, tuple) else spec,
+        random_words(count, *key),
+    )
     return np.array([values[int(word) * len(values) >> 64] for word in words], dtype=np.int64)

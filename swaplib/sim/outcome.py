@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,22 +81,26 @@ class Outcome:
         duration_ms, stalls, slot_failures, frames_missed (periods that ended before their burst, of
         background tasks that are frames), timed_out.
         """
+        return pd.Series(self.totals(), name=self.policy.name)
+
+    def totals(self) -> dict[str, Any]:
+        """Return the values of `summary` by name."""
         system, is_process = self.world.system[0], self.world.task.kind == state.WALKER
         processes = self.world.process[: int(is_process.sum())]
         cpu = dict(zip(state.CATEGORIES, self.world.cpu.time.sum(axis=0) / 1e6, strict=True))
         killed = processes["killed_ns"] >= 0
-        exit_ms = pd.Series(_ms(processes["exited_ns"]) - _ms(processes["killed_ns"]))
+        exit_ms = _ms(processes["exited_ns"]) - _ms(processes["killed_ns"])
         if self.storm.kill_timeout_ns is not None:  # who survives lmkd has nothing to wait for
             exit_ms = exit_ms[killed]
         threads = [background.threads for background in self.storm.background]
         is_frame = np.repeat([background.frames for background in self.storm.background], threads)
         missed = self.world.task.missed[int(system.first_background) :]
         ready_ns = (self.phase_ends_ns or [-1])[-1]
-        values = {
+        return {
             "kills": int(killed.sum()),
-            "exit_ms_median": exit_ms.median(),
-            "exit_ms_last": exit_ms.max(skipna=False),
-            "present_freed_ms": pd.Series(_ms(processes["present_freed_ns"])).max(),
+            "exit_ms_median": _known(np.median, exit_ms),
+            "exit_ms_last": float(exit_ms.max()) if len(exit_ms) else np.nan,
+            "present_freed_ms": _known(np.max, _ms(processes["present_freed_ns"])),
             "swap_freed_ms": _ms(system.swap_back_ns),
             "foreground_ms": (ready_ns - self.storm.foreground_at_ns) / 1e6 if ready_ns >= 0 else np.nan,
             "spin_ms": cpu["spin"],
@@ -110,7 +115,6 @@ class Outcome:
             "frames_missed": int(missed[is_frame.astype(bool)].sum()),
             "timed_out": self.timed_out,
         }
-        return pd.Series(values, name=self.policy.name)
 
     def df_processes(self) -> pd.DataFrame:
         """Return one row a process.
@@ -174,3 +178,9 @@ class Outcome:
 def _ms(nanoseconds: Any) -> Any:
     milliseconds = np.where(np.asarray(nanoseconds) < 0, np.nan, np.asarray(nanoseconds) / 1e6)
     return float(milliseconds) if milliseconds.ndim == 0 else milliseconds
+
+
+def _known(function: Callable[[Any], Any], values: Any) -> float:
+    """Return a function of the values that are known; NaN of none."""
+    known = values[~np.isnan(values)]
+    return float(function(known)) if len(known) else np.nan

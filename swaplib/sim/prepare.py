@@ -123,8 +123,10 @@ def check_together(machine: Machine, kernel: Kernel, policy: Policy) -> None:
         raise ValueError(f"policy '{policy.name}' needs the {feature}, {lacks}")
     programs_of(kernel, policy)
     costs = [stage.cost for top in (*kernel.single, *kernel.run, *kernel.drain) for stage in top.walk()]
-    costs += [kernel.flush] * 64  # flushing handles 64 times as many at once
     dearest = sum(getattr(cost, part) for cost in costs for part in COST_PARTS)
+    dearest += 64 * sum(
+        getattr(kernel.flush, part) for part in COST_PARTS
+    )  # flushes so many times more at once
     if dearest * machine["cpu_cost_permille"] * 1024 // min(machine.capacity) > MOST_PS:
         raise ValueError(f"kernel '{kernel.name}' is too dear for 64 bits on machine '{machine.name}'")
 
@@ -143,10 +145,13 @@ def _events(machine: Machine, storm: Storm, tasks: Records) -> Records:
     leaves = events[slots:]
     leaves.time, leaves.slot, leaves.sequence = state.NEVER, np.arange(slots), np.arange(slots) - slots
     leaves.time[machine.cpus :] = [*first, storm.foreground_at_ns if storm.foreground else state.NEVER]
-    soonest = [*zip(events.time.tolist(), events.sequence.tolist(), range(2 * slots), strict=True)]
-    for place in reversed(range(1, slots)):
-        soonest[place] = min(soonest[2 * place], soonest[2 * place + 1])
-    events[1:slots] = events[[leaf for _, _, leaf in soonest[1:slots]]]
+    order = slots + np.argsort(leaves.time, kind="stable")  # of the leaves, the soonest first
+    rank = np.argsort(np.append(np.arange(slots), order))
+    level = 1 << (slots - 1).bit_length()
+    while level := level >> 1:
+        end = min(2 * level, slots)
+        rank[level:end] = np.minimum(rank[2 * level : 2 * end : 2], rank[2 * level + 1 : 2 * end : 2])
+    events[1:slots] = events[order[rank[1:slots] - slots]]
     return events
 
 
