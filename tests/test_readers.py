@@ -48,7 +48,7 @@ def test_what_lmkd_says_without_killing_is_not_taken_for_a_kill(save):
 def test_a_line_that_looks_like_a_kill_and_is_not_understood_is_counted_and_shown(save):
     lines = ["I/lmkd( 1): Kill it, whatever it is", "I/other( 1): hello", f"I/lmkd( 1): {KILL}"]
     lines += ["[ 11-24 10:00:01.500   612:  612 I/am_kill ]", "[0,1,a,2,b]", "I(  7:  7) Kill 'torn"]
-    frame = swaplib.read_lmkd(save("\n".join([*lines, "11-24 10:00:01.5 6 6 I killinfo: [2183,1,2]"])))
+    frame = swaplib.read_lmkd(save("\n".join([*lines, "11-24 10:00:01.5 6 6 I killinfo: [2184,1,2]"])))
     assert (len(frame), frame.attrs["unread"], frame.attrs["other"], frame.attrs["lines"]) == (1, 4, 2, 7)
     not_understood, untimed = frame.attrs["notes"]
     assert "log.txt: 4 lines" in not_understood

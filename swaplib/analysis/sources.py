@@ -90,8 +90,11 @@ def _log(path: Path) -> tuple[str, pd.DataFrame]:
         notes += frame.attrs["notes"]
         victims = frame[frame.killed] if "killed" in frame else frame
         sized = victims.filter(["swap_kib", "vmswap_kib"]).notna().to_numpy().sum()
-        found.append((sized, len(frame), kind, frame))
-    *_, rows, kind, frame = max(found, key=lambda one: one[:2], default=(0, 0, "", pd.DataFrame()))
+        found.append((sized, len(frame), kind, frame, f"{len(victims)} rows of {read.__name__}"))
+    best = max(found, key=lambda one: one[:2], default=(0, 0, "", pd.DataFrame(), ""))
+    _, rows, kind, frame, _ = best
+    others = [told for *_, told in found if told != best[-1] and not told.startswith("0 ")]
+    frame.attrs.setdefault("notes", []).extend(f"left out: {told}, which reads them" for told in others)
     if not rows:
         none = f"{printable(str(path))} holds no storm, kill or snapshot that can be read"
         raise ValueError("; ".join([none, *dict.fromkeys(notes), f"expected {ACCEPTED}"]))

@@ -14,26 +14,34 @@ _COLUMNS = (
     "time_s source process pid uid oom_score_adj rss_kib rss_anon_kib rss_file_kib rss_shmem_kib swap_kib "
     "reason line"
 )
-_WANTED = r"lmkd|lowmemorykiller|am_kill|killinfo|Kill|Reclaim|to free \d"
+_WANTED = r"Killing \d|lmkd|lowmemorykiller|am_kill|killinfo|Kill|Reclaim|to free \d"
 _TAG = re.compile(
-    r"(?:^|[\s/<>\];,])(lmkd|lowmemorykiller|am_kill|killinfo)\s*(?:[(\[][\d\s:]*[)\]])?\s*:\s?(.*)$"
+    r"(?:^|[\s/<>\];,])(lmkd|lowmemorykiller|am_kill|killinfo|ActivityManager)\s*(?:[(\[][\d\s:]*[)\]])?\s*:\s?(.*)$"
 )
 _ADJ = r"(?:,?\s*(?:oom_score_adj|oom_adj|adj)\s*(?P<oom_score_adj>-?\d{1,5}))?"
 _KILL = re.compile(
-    r"\b(?:(?:Kill|Reclaim)(?:ing|ed)?\s+(?:process\s+)?'(?P<process>.*?)'\s*\(\s*|watchdog killed process )"
-    r"(?P<pid>\d{1,9})(?:\s*\))?(?:\s*\(tgid \d+\))?"
+    r"\b(?:(?:Kill|Reclaim)(?:ing|ed)?\s+(?:process\s+)?'(?P<process>.*?)'\s*(?P<open>\()\s*"
+    r"|watchdog killed process )"
+    r"(?P<pid>\d{1,9})(?(open)\s*\))(?:\s*\(tgid \d+\))?"
     rf"(?:,\s*uid\s*(?P<uid>\d{{1,9}}))?{_ADJ}(?P<sizes>.*)$"
 )
-_SIZE = re.compile(r"(\d{1,15})\s*kB(?:\s+((?:(?:anon|file|shmem|dmabuf)[ _])?(?:rss|pss|swap)))?", re.I)
+_SIZE = re.compile(
+    r"(?<![\d,.-])(\d{1,15})\s*kB(?:\s+((?:(?:anon|file|shmem|dmabuf)[ _])?(?:rss|pss|swap)))?", re.I
+)
 _SIZES = {"": "rss_kib", "rss": "rss_kib", "swap": "swap_kib"}
 _SIZES |= {f"{kind}_rss": f"rss_{kind}_kib" for kind in ("anon", "file", "shmem")}
 _UNREAD = re.compile(  # looks like a kill: words of lmkd; -v long; a size on a line of its own
     r"^lmkd:\s*(?:Kill|Reclaim)(?:ing)?\s+(?!because)|\b(?:Kill|Reclaim)(?:ing)?\s+'"
-    r"|/(?:am_kill|killinfo)\s*\]\s*$|(?:^|[>\]:;])\s*to free \d"
+    r"|/am_kill\s*\]\s*$|\(am_kill\)\s*$|(?:^|[>\]:;])\s*to free \d"
 )
 _AM_KILL = re.compile(  # before Android 4.2 without the user, which comes first since then
-    r"\[\s*(?:\d+\s*,\s*)?(?P<pid>\d{1,9})\s*,\s*(?P<process>.*?)\s*,\s*(?P<oom_score_adj>-?\d{1,5})\s*,"
+    r"\[\s*(?:-?\d+\s*,\s*)?(?P<pid>\d{1,9})\s*,\s*(?P<process>.*?)\s*,\s*(?P<oom_score_adj>-?\d{1,5})\s*,"
     r"\s*(?P<reason>.*?)\s*(?:,\s*0*(?P<rss_kib>\d{0,15})\s*)?\]\s*$"
+)
+
+
+_AM_WORDS = re.compile(
+    r"Killing (?P<pid>\d{1,9}):(?P<process>[^/\s]+)/\S+ \(adj (?P<oom_score_adj>-?\d{1,5})\): (?P<reason>.*)$"
 )
 
 
@@ -41,7 +49,7 @@ def read_lmkd(path: str | Path) -> pd.DataFrame:
     """Read every kill from a saved logcat or dmesg.
 
     Kills by lmkd, or by the old driver lowmemorykiller, are known by their words in any format; the event
-    am_kill needs its tag in its line, so not ``-v long`` or raw.
+    am_kill, and what the activity manager says of it, need their tag in the line: not ``-v long`` or raw.
 
     Returns
     -------
@@ -51,7 +59,8 @@ def read_lmkd(path: str | Path) -> pd.DataFrame:
         rss_file_kib, rss_shmem_kib, swap_kib (NaN where not said), reason, line (number in the file).
         ``attrs`` are those of `Log.frame`.
     """
-    log = Log(_COLUMNS, "a kill", _WANTED)
+    log, known = Log(_COLUMNS, "a kill", _WANTED), set[str]()
+    told: list[Any] = []  # killinfo, of deaths that lmkd tells of in words, too
     for text in log.lines(path):
         text = text.replace("\\x0a", " ")  # several lines in one record of /dev/kmsg
         tagged = _TAG.search(text)
@@ -59,17 +68,28 @@ def read_lmkd(path: str | Path) -> pd.DataFrame:
         is_lmkd, row = tag in ("lmkd", "lowmemorykiller"), _row(tag, message)
         if row:
             log.pack()
-            log.keep(row)
-        elif (tag and not is_lmkd) or _UNREAD.search(f"lmkd:{message}" if is_lmkd else text):
+            known.add(log.keep(row)["pid"])
+        elif tag == "killinfo" and (info := re.match(r"\[\s*(\d{1,9})\s*,", message)):
+            told.append((info[1], text, log.line))
+        elif message.lstrip().startswith("to free") and log.rows and "rss_kib" not in log.rows[-1]:
+            log.rows[-1].update(_sizes(message))  # Android up to 9 writes them into a line of their own
+        elif (tag in ("am_kill", "killinfo")) or _UNREAD.search(f"lmkd:{message}" if is_lmkd else text):
             log.miss(text)
-    return log.frame()
+    for pid, text, line in told:
+        log.miss(text * (pid not in known), line)
+    frame = log.frame()
+    untold = frame.line[(frame.source == "lmkd") & frame.rss_kib.isna()]
+    for line in untold[:1]:
+        told_of = f"{len(untold)} of {len(frame)} kills do not say what they freed; the first is line {line}"
+        frame.attrs["notes"].append(f"{log.path.name}: {told_of}")
+    return frame
 
 
 def _row(tag: str, message: str) -> dict[str, Any]:
     """Return what a line says of a kill, by column; empty where it tells of none."""
-    if tag == "am_kill":
-        event = _AM_KILL.search(message)
-        return {"source": tag, **event.groupdict()} if event else {}
+    if tag in ("am_kill", "ActivityManager"):
+        event = (_AM_KILL if tag == "am_kill" else _AM_WORDS).search(message)
+        return {"source": "am_kill", **event.groupdict()} if event else {}
     found = _KILL.search(message)
     if not found or tag == "killinfo" or not (tag or found["oom_score_adj"]):
         return {}

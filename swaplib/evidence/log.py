@@ -18,24 +18,29 @@ import pandas as pd
 from swaplib.model.checks import printable
 
 SAME_DEATH_S = 30.0  # two lines on one process, so far apart at most, tell of one death
+CLOCK_AHEAD_S = 86_400.0
 CLOCK_BACK_S = 60.0  # a time so much before another: the clock was set, or the machine booted
 _TEXTS = {"app", "label", "process", "reason", "source"}  # columns; all others are numbers
 _WHOLE = {"event": "int64", "pid": "int64", "line": "int64", "killed": "bool"}
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_BEFORE = r"(?:[^\s:\[]+:){0,2}(?:<\d{1,3}>)?(?:\w+\s*:\w+\s*:\s)?\[?"  # grep -n and -H, dmesg -r and -x
+# Quoted; docker compose; grep -A, -n and -H; dmesg -r, RFC 5424 and dmesg -x.
+_BEFORE = r"[\s>]*(?:[\w.-]{1,40}\s*\|\s)?(?:\d+-(?=\[)|(?:[^\s:\[]+:){0,2})(?:<\d{1,3}>(?:1 )?)?"
+_BEFORE += r"(?:\w+\s*:\w+\s*:\s)?\[?"
 _CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d(?:[.,]\d{1,9})?)"
+_ZONE = r"\s?(?P<zone>Z|[+-]\d\d:?\d\d)?"
 _TIMES = (
     # logcat, ISO 8601, the journal's short-full; then syslog and dmesg -T in any language
-    rf"(?:[A-Z][a-z]{{2}} )?(?:(?P<year>20\d\d)-)?(?P<month>\d\d)-(?P<day>\d\d)[ T]\s*{_CLOCK}",
+    rf"(?:[A-Z][a-z]{{2}} )?(?:(?P<year>20\d\d)-)?(?P<month>\d\d)-(?P<day>\d\d)[ T]\s*{_CLOCK}{_ZONE}",
     rf"(?P<words>(?:[^\s\[\]:]{{1,20}}\s+){{2,3}}){_CLOCK}(?:\s(?P<year>20\d\d)\])?",
     # dmesg; logcat's epoch and uptime, the journal's short-unix; /dev/kmsg
-    r"\s*(?P<seconds>\d{1,12}\.\d{1,9})[\s\]]",
+    r"\s*(?P<seconds>\d{1,12}\.\d{1,9})[\s\],@]",
     r"\d{1,4},\d{1,18},(?P<microseconds>\d{1,18}),",
 )
 _HEADS = [re.compile(_BEFORE + time) for time in _TIMES]
 _KERNEL = re.compile(r"\s\[\s*(\d{1,12}\.\d{1,9})\]")  # the kernel's own clock, behind another
 _NOISE = re.compile(r"[\0\ufeff\x1e]|\x1b\[[\d;]*[A-Za-z]")  # NUL of a crash, json-seq's mark, colours
-_LONGEST_LINE = 65536  # characters; the rest of a longer line is left out
+_PACKED = {b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2"}
+_LONGEST_LINE = 16384  # characters; the rest of a longer line is left out
 
 
 class Log:
@@ -48,7 +53,7 @@ class Log:
         self._columns, self._what, self._wanted = columns.split(), what, re.compile(wanted)
         self._packed: list[pd.DataFrame] = []
         self._missed: list[str] = []
-        self._month, self._boot_s = "", math.nan
+        self._month, self._boot_s, self._kernel_s = "", math.nan, math.nan
 
     def lines(self, *paths: str | Path) -> Iterator[str]:
         """Yield the wanted lines of text files: UTF-8, or UTF-16 with its mark; gzip too."""
@@ -58,6 +63,9 @@ class Log:
                 error = ValueError if self.path.exists() else FileNotFoundError
                 raise error(f"{printable(str(self.path))} is not a regular file; expected a saved log")
             with self.path.open("rb") as raw:
+                for magic, kind in _PACKED.items():
+                    if raw.peek(6).startswith(magic):
+                        raise ValueError(f"{printable(self.path.name)} is packed ({kind}); unpack it first")
                 file: Any = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
                 try:
                     code = "utf-16" if file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
@@ -65,8 +73,8 @@ class Log:
                     for part in iter(lambda: text.readline(_LONGEST_LINE), ""):  # noqa: B023
                         self.line, self.read = self.line + is_new, self.read + is_new
                         line = _NOISE.sub("", part.rstrip("\r\n"))
+                        line = _plain(line) if line.startswith("{") else line
                         if is_new and self._wanted.search(line):
-                            line = _plain(line)
                             self.now_s = self._time(line)
                             yield line
                         is_new = part.endswith("\n")
@@ -114,6 +122,10 @@ class Log:
             notes += [f"{told}; the first is line {line}" for line in untimed[:1]]
             back = timed.line[timed.time_s.diff() < -CLOCK_BACK_S]
             notes += [f"at line {line} the clock goes back; times do not compare" for line in back[:1]]
+            ahead = timed.line[timed.time_s.diff() > CLOCK_AHEAD_S]
+            notes += [
+                f"at line {line} the time is more than a day later: another clock?" for line in ahead[:1]
+            ]
         frame.attrs = {"notes": [f"{printable(self.path.name)}: {note}" for note in notes]}
         other = self.read - len(frame) - self.unread
         frame.attrs |= {"lines": self.read, "other": other, "unread": self.unread}
@@ -126,9 +138,11 @@ class Log:
         kernel = _KERNEL.search(line, found.end() - 1 if found else 0, 300)
         if not kernel or math.isnan(wall_s):
             return float(kernel[1]) if kernel else wall_s
-        if not abs(wall_s - float(kernel[1]) - self._boot_s) < 10:  # the first; a boot; the machine slept
-            self._boot_s = wall_s - float(kernel[1])
-        return self._boot_s + float(kernel[1])
+        before, self._kernel_s = self._kernel_s, float(kernel[1])
+        is_anchored = wall_s - self._kernel_s - self._boot_s < 10  # else the first, or the machine slept
+        if not is_anchored or self._kernel_s < before:  # a boot; a log that was late tells nothing
+            self._boot_s = wall_s - self._kernel_s
+        return self._boot_s + self._kernel_s
 
     def _seconds(self, part: Mapping[str, str]) -> float:
         """Return the seconds of a time that was found, NaN if there is no such day or month."""
@@ -147,13 +161,19 @@ class Log:
             date = datetime(int(year), int(month), int(day), hour, minute)  # 2000 was a leap year
         except ValueError:
             return math.nan
-        return (date - datetime(2000, 1, 1)).total_seconds() + float(part["second"].replace(",", "."))
+        zone = re.sub("[:Z]", "", part.get("zone") or "Z") or "+0000"
+        east_s = float(f"{zone[0]}1") * (int(zone[1:3]) * 3600 + int(zone[3:]) * 60)
+        second = float(part["second"].replace(",", "."))
+        return (date - datetime(2000, 1, 1)).total_seconds() + second - east_s
 
 
 def _plain(line: str) -> str:
     """Return the time and message of a record of ``journalctl -o json``; any other line as it is."""
     try:
-        record = json.loads(line) if line.startswith("{") else {}
-        return f"{int(record['__REALTIME_TIMESTAMP']) / 1e6:.6f} {record['MESSAGE']}"
+        record = json.loads(line)
+        message = record["MESSAGE"]
+        if isinstance(message, list):  # of bytes, where it is no UTF-8
+            message = bytes(message).decode("utf-8", "replace")
+        return f"{int(record['__REALTIME_TIMESTAMP']) / 1e6:.6f} {message}"
     except (ValueError, TypeError, KeyError, RecursionError):
         return line

@@ -20,12 +20,20 @@ _HEADING = re.compile(r"\[\s*pid\s*\]\s+(uid\s+.*)\bname\s*$")
 _TASK = re.compile(r"\[\s*(?P<pid>\d{1,9})\]\s+(?P<cells>-?\d.*)$")
 _VICTIM = re.compile(  # Linux 2.6.32 has the user before the name
     r"\bKilled process (?P<pid>\d{1,9})(?:, UID (?P<uid>\d{1,10}),)? \((?P<process>.*?)\)"
-    r"(?P<sizes>[.,\s].*)?$"
+    r"(?P<sizes>(?:[.,]|\s+(?:total-vm|vsz)).*)?$"
 )
-_CHOSEN = re.compile(r"oom-kill:.*\btask=|\bKill process \d")  # before Linux 5.0 perhaps a child is killed
-_SIZE = re.compile(r"([a-zA-Z][\w-]*)[:\s]\s?(-?\d{1,15})(?=kB|[,\s]|$)")
+_CHOSEN = re.compile(
+    r"oom-kill:.*\btask=|\bKill process \d(?!.*sharing same memory)"
+)  # before Linux 5.0 perhaps a child is killed
+_SIZE = re.compile(r"([a-zA-Z][\w-]*)[:\s]\s?(-?\d{1,15})(?=kB|[,\s])")  # else it may be cut off
 _RSS = {f"{kind}-rss": f"rss_{kind}_kib" for kind in ("anon", "file", "shmem")}
-_OF_VICTIM = {"total-vm": "total_vm_kib", "pgtables": "pgtables_kib", "UID": "uid", **_RSS}
+_OF_VICTIM = {
+    "total-vm": "total_vm_kib",
+    "vsz": "total_vm_kib",
+    "pgtables": "pgtables_kib",
+    "UID": "uid",
+    **_RSS,
+}
 _PAGES = {"total_vm": "total_vm_kib", "rss": "rss_kib", "swapents": "swap_kib"}
 _PAGES |= {f"rss_{kind}": f"rss_{kind}_kib" for kind in ("anon", "file", "shmem")}
 
@@ -48,7 +56,7 @@ def read_oom(path: str | Path) -> pd.DataFrame:
     tasks: dict[str, dict[str, Any]] = {}  # the rows of this event, by process
     for text in log.lines(path):
         heading, victim = _HEADING.search(text), _VICTIM.search(text)
-        is_late = event < 0 or log.now_s - begun_s > SAME_DEATH_S
+        is_late = event < 0 or abs(log.now_s - begun_s) > SAME_DEATH_S
         if "invoked oom-killer" in text or (heading and tasks) or ((heading or victim) and is_late):
             event, begun_s, names, tasks = event + 1, log.now_s, [], {}
             log.pack()
@@ -56,13 +64,13 @@ def read_oom(path: str | Path) -> pd.DataFrame:
             names = heading[1].split()
         elif victim:
             names, chosen, pid = [], ("", 0), victim["pid"]
-            sizes = _SIZE.findall(victim["sizes"] or "")
+            sizes = _SIZE.findall(re.sub(r"(_adj:-?\d+)$", r"\1,", victim["sizes"] or ""))
             told = {_OF_VICTIM.get(name, name): float(kib) for name, kib in sizes}
             if pid not in tasks:
                 rss = [told[column] for column in _RSS.values() if column in told]
                 row = {**victim.groupdict(), "rss_kib": sum(rss) if rss else None, "event": event}
                 tasks[pid] = log.keep(row)
-            elif not page_kib:
+            elif not page_kib and "tgid" in tasks[pid]:
                 page_kib = _fitting_page(tasks[pid], told)
                 for row in log.rows if page_kib else ():
                     counted = [name for name in _PAGES.values() if "tgid" in row and name in row]
@@ -87,7 +95,7 @@ def _task(text: str, names: list[str], page_kib: int) -> dict[str, Any]:
     found = _TASK.search(text) if names else None
     cells = found["cells"].split(None, len(names)) if found else []
     whole = [cell for cell in cells[: len(names)] if re.fullmatch(r"-?\d{1,15}", cell)]
-    if not found or len(whole) < len(names):
+    if not found or len(whole) < len(names) or len(cells) == len(names):  # the name may be cut off
         return {}
     row: dict[str, Any] = dict(zip(names, cells, strict=False))
     row |= {column: int(row[name]) * page_kib for name, column in _PAGES.items() if name in row}

@@ -15,7 +15,7 @@ _SIZES = {"VmRSS": "vmrss_kib", "RssAnon": "rss_anon_kib", "RssFile": "rss_file_
 _SIZES |= {"RssShmem": "rss_shmem_kib", "VmSwap": "vmswap_kib"}
 _COLUMNS = f"app label minutes {' '.join(_SIZES.values())} swap_ratio_percent pid"
 _FIELD = re.compile(  # `grep` puts the name of a file before, and perhaps a line's number
-    r"^\s*(?:\S*?(?P<task>/task/)?(?:(?P<pid>\d{1,9})/)?status:(?:\d+:)?\s*)?"
+    r"^\s*(?:\S*?(?P<task>/task/|self/)?(?:(?P<pid>\d{1,9})/)?status:(?:\d+:)?\s*)?"
     rf"(?P<name>Name|Tgid|Pid|{'|'.join(_SIZES)}):\s*(?P<value>.*?)\s*$"
 )
 _MINUTES = re.compile(r"(\d+(?:\.\d+)?)\s*_?-?min", re.I)
@@ -63,6 +63,10 @@ def read_status(source: str | Path) -> pd.DataFrame:
         notes = "; ".join(["expected /proc/PID/status", *frame.attrs["notes"]])
         raise ValueError(f"no snapshot with VmRSS or VmSwap in {source}; {notes}")
     frame["swap_ratio_percent"] = (100 * frame.vmswap_kib / (frame.vmswap_kib + frame.vmrss_kib)).round(2)
+    again = frame.pid.notna() & frame.duplicated(["pid", "app"], keep="last")
+    if again.any():
+        told_of = "are of a process that is seen again; a storm takes its last"
+        frame.attrs["notes"].append(f"{again.sum()} of {len(frame)} snapshots {told_of}")
     nameless = int((frame.pid.isna() & (frame.app == "")).sum())
     if nameless:
         frame.attrs["notes"].append(f"{nameless} of {len(frame)} snapshots say neither name nor pid")
@@ -94,6 +98,8 @@ def to_storm(frame: pd.DataFrame, burst_s: float | None = None, gap_s: float | N
     died = frame[frame.killed.astype(bool)] if "killed" in frame else frame
     swap = "vmswap_kib" if "vmswap_kib" in died else "swap_kib"
     known = died[died[swap].notna()] if swap in died else died.head(0)
+    if swap == "vmswap_kib" and "pid" in known:
+        known = known[known.pid.isna() | ~known.duplicated(["pid", "app"], keep="last")]
     if known.empty:
         raise ValueError(f"none of {len(died)} rows says how much was in swap; a storm needs '{swap}'")
     if known[swap].max() < _KIB_PER_PAGE:
