@@ -121,8 +121,8 @@ def test_every_parameter_has_type_literal_default_and_help_and_is_checked(notebo
     assert checked == {parameter.name for parameter in notebook.parameters}
 
 
-def answers_with(notebook, **given):
-    """Run a notebook's cells up to its first answer, in this process, and return the values of that."""
+def answer_of(notebook, **given):
+    """Run a notebook's cells up to its first answer, in this process, and return that."""
     namespace = {}
     with contextlib.chdir(notebook.path.parent), matplotlib.rc_context():
         for cell in code(notebook.path)[:6]:
@@ -131,7 +131,7 @@ def answers_with(notebook, **given):
             exec(compile(tree, notebook.name, "exec"), namespace)
             answer = eval(shown, namespace)
             if isinstance(answer, Finding):
-                return {answer.question: answer.values}
+                return answer
             namespace |= given if "parameters" in cell.metadata.get("tags", []) else {}
     raise AssertionError(f"{notebook.name} has no answer in its first cells")
 
@@ -139,9 +139,9 @@ def answers_with(notebook, **given):
 @every_notebook
 def test_the_answer_changes_when_a_parameter_that_matters_is_set(notebook):
     stored = findings_in(notebook.path.read_text(), notebook.name)[0]
-    changed = answers_with(notebook, **MATTERS[notebook.name])
-    assert list(changed) == [stored.question]
-    assert changed[stored.question] != stored.values
+    changed = answer_of(notebook, **MATTERS[notebook.name])
+    assert changed.question == stored.question
+    assert changed.values != stored.values
 
 
 def test_every_question_has_one_answer_in_the_notebook_that_is_to_give_it():

@@ -1,11 +1,14 @@
 """Notebook 12 on evidence from elsewhere: a CSV of another machine, a log of kills, and what it refuses."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from test_calibrate import LAB, write_csv
+from test_hygiene import answer_of
 
 import swaplib
 from swaplib.analysis.calibrate import with_cpus
@@ -17,20 +20,14 @@ TESTS = Path(__file__).parent
 WAYS = {"none", "async-v3", "async-v3 at nice 5", "gather-sync", "reaper"}
 
 
-def run(**parameters):
-    """Execute the notebook and return its finding, or the error."""
-    ended = []
-    execute([NOTEBOOK], {NOTEBOOK.name: {"replications": 2, **parameters}}, ended.append)
-    (execution,) = ended
-    return execution.error or vars(findings_in(execution.output, NOTEBOOK.name)[0])
-
-
 def test_a_machine_fitted_to_one_and_two_processes_predicts_four_and_eight(tmp_path):
     truth, kernel = with_cpus(LAB, 4).but(cpu_cost_permille=600, line_local_ps=70_000), swaplib.kernel("6.12")
     write_csv(tmp_path / "runs.csv", truth, kernel, "6.12.63-generic")
     rows = pd.read_csv(tmp_path / "runs.csv")
     rows[rows.procs <= 2].to_csv(tmp_path / "runs.csv", index=False)
-    found = run(source=str(tmp_path / "runs.csv"), write_to=str(tmp_path / "mine.toml"))
+    given = {"source": str(tmp_path / "runs.csv"), "write_to": str(tmp_path / "mine.toml")}
+    ended = []
+    execute([NOTEBOOK], {NOTEBOOK.name: {"replications": 2, **given}}, ended.append)
     cells = swaplib.measured_cells(rows, ["exit_cpu_ms", "last_exit_ms"])
     cells = cells[(cells.procs > 2) & (cells.swap_frac == 1) & (cells.layout_run == 1)]
     mine = swaplib.machine(str(tmp_path / "mine.toml"))
@@ -38,7 +35,7 @@ def test_a_machine_fitted_to_one_and_two_processes_predicts_four_and_eight(tmp_p
     expected = swaplib.predict(cells, truth, kernel).predicted
     said = swaplib.predict(cells, mine, kernel.scaled(**costs)).predicted
     assert np.allclose(said, expected, rtol=0.15)
-    assert found["values"]["recommended"] in WAYS
+    assert vars(findings_in(ended[0].output, NOTEBOOK.name)[0])["values"]["recommended"] in WAYS
     assert mine.cpus == 4
 
 
@@ -64,13 +61,20 @@ def test_a_log_of_kills_is_answered_with_a_policy(tmp_path):
     head = "11-24 10:00:01.{:03} 612 612 I lmkd: "
     kill = "Kill 'a{0}' ({0}), uid 1, oom_score_adj 900 to free 100000kB rss, 300000kB swap; reason: x\n"
     (tmp_path / "log.txt").write_text("".join(head.format(10 * i) + kill.format(i) for i in range(12)))
-    found = run(source=str(tmp_path / "log.txt"))
+    found = answer_of(NOTEBOOK, source=str(tmp_path / "log.txt"), replications=2)
     storm = "When 12 processes with 293 MiB in swap each die on phone-8gb, Linux 6.11"
-    assert found["sentence"].startswith(storm)
-    assert found["values"]["recommended"] in WAYS
+    assert found.sentence.startswith(storm)
+    assert vars(found)["values"]["recommended"] in WAYS
 
 
-def test_what_cannot_be_answered_is_refused_in_one_sentence():
-    assert "no file and no table of data/ 'nowhere.csv'; expected" in run(source="nowhere.csv")
-    assert "several values of kernel" in run(source="measured/exit_storm_instructions")
-    assert "parameter 'kernel' is '5.4'" in run(kernel="5.4")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"source": "nowhere.csv"}, "no file and no table of data/ 'nowhere.csv'; expected"),
+        ({"source": "measured/exit_storm_instructions"}, "several values of kernel"),
+        ({"kernel": "5.4"}, "parameter 'kernel' is '5.4'"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_one_sentence(given, said):
+    with pytest.raises(OSError if "file" in said else ValueError, match=re.escape(said)):
+        answer_of(NOTEBOOK, **given)
