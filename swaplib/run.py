@@ -132,7 +132,7 @@ def execute(
     given: the parameters of every notebook, by its name. finished: called as each ends.
     """
     spawn = multiprocessing.get_context("spawn")
-    first = [notebook for notebook in notebooks if not notebook.reads_findings]
+    first = [one for one in reversed(notebooks) if not one.reads_findings]  # the later ones take longer
     for wave in [first, *([notebook] for notebook in notebooks if notebook.reads_findings)]:
         workers, begin = min(jobs or os.cpu_count() or 1, len(wave) or 1), time.monotonic()
         with (

@@ -75,7 +75,7 @@ def _is_table(path: Path) -> bool:
     heading = head.partition(b"\n")[0].decode("utf-8", "replace").lower().replace('"', "")
     columns = {name.strip() for name in re.split("[,;\t]", heading)}
     telling = {*NEEDED, "swap_frac", *(column for column, _ in METRICS.values())}
-    return head.startswith(b"PAR1") or len(columns & telling) >= 2
+    return len(columns & telling) >= 2
 
 
 def _log(path: Path) -> tuple[str, pd.DataFrame]:

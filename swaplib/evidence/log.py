@@ -93,15 +93,14 @@ class Log:
         self._missed += [f"{line or self.line}: {printable(text.strip())[:160]}"] * bool(text)
         del self._missed[3:]
 
-    def pack(self, still_open: int = 0, at_least: int = 10_000) -> None:
-        """Store all but the last rows in little memory, if there are many; they can be completed no more."""
-        done = len(self.rows) - still_open
-        if done >= at_least:
-            frame = pd.DataFrame(self.rows[:done], columns=self._columns)
+    def pack(self, at_least: int = 10_000) -> None:
+        """Store the rows in little memory, if there are many; they can be completed no more."""
+        if len(self.rows) >= at_least:
+            frame = pd.DataFrame(self.rows, columns=self._columns)
             texts = {name: "" for name in frame if name in _TEXTS}
             types = {name: "str" if name in texts else "float64" for name in frame}
             self._packed.append(frame.astype("object").fillna(texts).astype(types))
-            del self.rows[:done]
+            self.rows.clear()
 
     def frame(self) -> pd.DataFrame:
         """Return the rows, times since the first; each line is part of a row, or counted.
