@@ -268,3 +268,17 @@ def test_no_damage_to_a_file_gives_more_than_a_sentence(tmp_path_factory, text, 
     except ValueError as refusal:
         told = str(refusal)
     assert re.search(r"\(base\) against|; expected |; there are the arms ", told), told
+
+
+@pytest.mark.parametrize("other", ["after.1", "after std", "after_order", "after-before", "after/before"])
+def test_what_is_said_of_an_arm_is_no_arm_and_noted(write, other):
+    runs = swaplib.read_runs(write(f"before,after,{other}\n1,2,3\n4,5,6\n"))
+    assert set(runs.arm) == {"before", "after"}
+    assert any("ignored the columns" in note for note in runs.attrs["notes"])
+
+
+@pytest.mark.parametrize("heading", ["", "run", "iteration"])
+@pytest.mark.parametrize("summary", ["mean", "Average", "geomean", "25%"])
+def test_a_row_that_sums_runs_up_is_refused_wherever_it_says_so(write, heading, summary):
+    with pytest.raises(ValueError, match="row 4: .*; expected runs alone, without a row that sums them up"):
+        swaplib.read_runs(write(f"{heading},before,after\n1,2,3\n2,5,6\n{summary},3,4\n"))

@@ -20,6 +20,7 @@ NUMBER, WHOLE, TEXT = "a number", "a whole number", "text"
 UNITS = {name: name for name in ("ns", "us", "ms", "s", "min", "bytes", "pages", "entries", "fps", "%")}
 UNITS |= {"percent": "%", "kib": "KiB", "mib": "MiB", "gib": "GiB", "kb": "kB", "mb": "MB", "gb": "GB"}
 UNITS |= {"µs": "us", "μs": "us"}  # both signs that are read as micro
+UNITS |= {"nsec": "ns", "usec": "us", "msec": "ms", "sec": "s", "seconds": "s"}
 _ENDINGS = {"Ms": "ms", "Us": "us", "Ns": "ns", "Kb": "KiB", "Mb": "MiB", "Percent": "%"}  # of its metrics
 _MOST_BYTES = 25_000_000  # some seconds, and a GiB of memory
 _TEXTS = ["arm", "metric", "run", "unit", "better", "kernel", "machine", "swap_device"]
@@ -32,7 +33,11 @@ _NO_ARM = re.compile(
     r"(?i)(order|index|idx|i|n|nr|no|id|iter(ation)?|rep(eat|etition|lication)?|sample|seed|trial|run|row"
     r"|time|date|timestamp|column|unnamed)(?![a-z])|\W|.*(delta|diff|ratio|speed|change|gain|mean|median|sd$)"
 )
-_SUMMARY = re.compile(r"(mean|average|avg|median|sd|std|stdev|min|max|sum|total)\.?", re.I)
+# Said of an arm, or of two; pandas gives numbers to columns of one name.
+_OF_ARM = re.compile(r"(?i)(\.\d+|[\W_](sd|std|stdev|order|old|before|base)\)?)$")
+_SUMMARY = re.compile(
+    r"((geo)?mean|average|avg|ø|median|sd|std|stdev|min|max|sum|total|count|\d\d?%)\.?( .*)?", re.I
+)
 _REMARK = re.compile(r"#(?![,;\t])|sep=")  # Excel's; a column may have the name #
 _SHAPES = "the columns arm and value (metric, run, unit, better may be there), or one column for each arm"
 
@@ -187,8 +192,10 @@ def _of_file(path: str | Path, arm: str, base: str, arms: Any) -> pd.DataFrame:
     values = [one for one in file.columns if _VALUE.fullmatch(one)]
     frame = _tidy(file, values) if "arm" in file.columns or values else _wide(file, base, arms)
     frame = frame.assign(file=name, row=[file.row(int(place)) for place in frame.index])
-    for one in frame[frame.run.str.fullmatch(_SUMMARY)].itertuples() if "run" in frame else ():
-        file.refuse(one.row, f"column 'run' is {one.run!r}", "runs alone, without a row that sums them up")
+    for column in set(file.columns) - {"metric", "unit", "better", "value"}:
+        cells = file.cells[column]
+        for row, cell in cells[cells.str.fullmatch(_SUMMARY)][:1].items():
+            file.refuse(row, f"column {column!r} is {cell!a}", "runs alone, without a row that sums them up")
     frame.attrs["notes"] = file.notes
     return frame
 
@@ -218,7 +225,8 @@ def _wide(file: CheckedFile, base: str, arms: Sequence[str]) -> pd.DataFrame:
     if lacking or not first:
         told = f"no column is {lacking[0] if lacking else wanted[0]!r} in {few(file.columns)}"
         file.refuse(1, told, f"{_SHAPES}; say which with --base and --arms")
-    others = [columns[one.lower()] for one in arms] or [name for name in stems if _OTHER.match(stems[name])]
+    others = [columns[one.lower()] for one in arms]
+    others = others or [one for one in stems if _OTHER.match(stems[one]) and not _OF_ARM.search(one)]
     if not set(others) - {first}:
         numbers = [name for name in stems if file.cells[name].str.contains(r"^[-+.\d]").any()]
         others = [name for name in numbers if name != first and not _NO_ARM.match(stems[name])]
