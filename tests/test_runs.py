@@ -280,5 +280,5 @@ def test_what_is_said_of_an_arm_is_no_arm_and_noted(write, other):
 @pytest.mark.parametrize("heading", ["", "run", "iteration"])
 @pytest.mark.parametrize("summary", ["mean", "Average", "geomean", "25%"])
 def test_a_row_that_sums_runs_up_is_refused_wherever_it_says_so(write, heading, summary):
-    with pytest.raises(ValueError, match="row 4: .*; expected runs alone, without a row that sums them up"):
+    with pytest.raises(ValueError, match=r"row 4: .*; expected runs alone, without a row that sums them up"):
         swaplib.read_runs(write(f"{heading},before,after\n1,2,3\n2,5,6\n{summary},3,4\n"))
