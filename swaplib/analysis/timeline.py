@@ -116,7 +116,7 @@ def _draw_lanes(ax: Axes, outcome: Outcome, end: int) -> np.ndarray:
     if outcome.phase_ends_ns:
         words, start, done = "app ready", outcome.storm.foreground_at_ns, outcome.phase_ends_ns[-1]
     if done >= 0:
-        ax.axvline(done, color=INK, linewidth=1.6)
+        ax.axvline(done, color=INK, linewidth=1.6, clip_on=False)
         side = "right" if done > end / 2 else "left"
         ax.text(done, -0.02 * cpus, f"{words} {span(done - start)}", weight="bold", fontsize=9, ha=side)
     bar = ax.inset_axes((1.018, 0, 0.025, 1), xlim=(-0.4, 0.4), ylim=(0, 1))
@@ -125,7 +125,7 @@ def _draw_lanes(ax: Axes, outcome: Outcome, end: int) -> np.ndarray:
     share = spent / max(1, spent.sum())
     labels = [f"{activity} {span(ns)}" for activity, ns in zip(ACTIVITIES, spent, strict=True)]
     parts = bar.bar(0, share, bottom=np.cumsum(share) - share, color=COLOURS, label=labels, ec=MUTED, lw=0.6)
-    bar.legend(handles=[parts[i] for i in np.flatnonzero(share > 0.01)[::-1]], **BESIDE)
+    bar.legend(handles=[parts[i] for i in np.flatnonzero(share > 0.01)[::-1]], title="all CPUs", **BESIDE)
     return time[list(ACTIVITIES).index("waiting for locks")].sum(axis=0)
 
 

@@ -16,7 +16,8 @@ _COLUMNS = (
 )
 _WANTED = r"Killing \d|lmkd|lowmemorykiller|am_kill|killinfo|Kill|Reclaim|to free \d"
 _TAG = re.compile(
-    r"(?:^|[\s/<>\];,])(lmkd|lowmemorykiller|am_kill|killinfo|ActivityManager)\s*(?:[(\[][\d\s:]*[)\]])?\s*:\s?(.*)$"
+    r"(?:^|[\s/<>\];,])(lmkd|lowmemorykiller|am_kill|killinfo|ActivityManager)\s*"
+    r"(?:[(\[][\d\s:]*[)\]])?\s*:\s?(.*)$"
 )
 _ADJ = r"(?:,?\s*(?:oom_score_adj|oom_adj|adj)\s*(?P<oom_score_adj>-?\d{1,5}))?"
 _KILL = re.compile(

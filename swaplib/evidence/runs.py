@@ -19,8 +19,7 @@ from swaplib.model.checks import one_of, printable
 NUMBER, WHOLE, TEXT = "a number", "a whole number", "text"
 UNITS = {name: name for name in ("ns", "us", "ms", "s", "min", "bytes", "pages", "entries", "fps", "%")}
 UNITS |= {"percent": "%", "kib": "KiB", "mib": "MiB", "gib": "GiB", "kb": "kB", "mb": "MB", "gb": "GB"}
-UNITS |= {"µs": "us", "μs": "us"}  # both signs that are read as micro
-UNITS |= {"nsec": "ns", "usec": "us", "msec": "ms", "sec": "s", "seconds": "s"}
+UNITS |= {"µs": "us", "μs": "us", "nsec": "ns", "usec": "us", "msec": "ms", "sec": "s", "seconds": "s"}
 _ENDINGS = {"Ms": "ms", "Us": "us", "Ns": "ns", "Kb": "KiB", "Mb": "MiB", "Percent": "%"}  # of its metrics
 _MOST_BYTES = 25_000_000  # some seconds, and a GiB of memory
 _TEXTS = ["arm", "metric", "run", "unit", "better", "kernel", "machine", "swap_device"]
@@ -36,7 +35,7 @@ _NO_ARM = re.compile(
 # Said of an arm, or of two; pandas gives numbers to columns of one name.
 _OF_ARM = re.compile(r"(?i)(\.\d+|[\W_](sd|std|stdev|order|old|before|base)\)?)$")
 _SUMMARY = re.compile(
-    r"((geo)?mean|average|avg|ø|median|sd|std|stdev|min|max|sum|total|count|\d\d?%)\.?( .*)?", re.I
+    r"(?i)((geo)?mean|average|avg|ø|median|sd|std|stdev|min|max|sum|total|count|\d\d?%)\.?( .*)?"
 )
 _REMARK = re.compile(r"#(?![,;\t])|sep=")  # Excel's; a column may have the name #
 _SHAPES = "the columns arm and value (metric, run, unit, better may be there), or one column for each arm"
@@ -59,9 +58,8 @@ class CheckedFile:
         is_kept = [(len(cells) > 1 and cells[0] == "#") or not _REMARK.match(cells[0]) for _, cells in rows]
         kept = [(line, list(map(str.strip, cells))) for line, cells in itertools.compress(rows, is_kept)]
         if len(kept) < len(rows):
-            self.notes.append(
-                f"{self.name}: passed over {len(rows) - len(kept)} lines with # or sep= in front"
-            )
+            passed = f"passed over {len(rows) - len(kept)} lines with # or sep= in front"
+            self.notes.append(f"{self.name}: {passed}")
         if len(kept) < 2:
             raise ValueError(f"{self.name} has a heading and no rows; expected one row per run")
         names = pd.Series([cell or f"column {place}" for place, cell in enumerate(kept[0][1], 1)])
@@ -274,9 +272,8 @@ def _of_json(name: str, text: str, arm: str) -> pd.DataFrame:
         if frame.empty:
             raise ValueError("there is no run")
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        why = (
-            "runs that are saved with --benchmark-save-data" if "real_time" in str(error) else str(error)[:90]
-        )
+        why = str(error)[:90]
+        why = "runs that are saved with --benchmark-save-data" if "real_time" in why else why
         expected = "hyperfine's, Google Benchmark's, pytest-benchmark's, Macrobenchmark's, or CSV: arm,value"
         raise ValueError(f"{name} is no JSON of runs ({printable(why)}); expected {expected}") from None
     is_timed = (frame.metric == "time").all()
