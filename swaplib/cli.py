@@ -169,7 +169,7 @@ def _compare(options: argparse.Namespace) -> int:
     typed = [word if word.isprintable() else ascii(word) for word in ("swaplib", *options.typed)]
     about = {name: getattr(options, name) for name in ("kernel", "machine", "swap_device")}
     try:
-        arms = [name for name in options.arms.split(",") if name]
+        arms = [name.strip() for name in options.arms.split(",") if name.strip()]
         names = [Path(file).stem for file in options.files]
         names = names if len(set(names)) == len(names) else options.files
         files = dict(zip(names, options.files, strict=True)) if len(names) > 1 else options.files[0]

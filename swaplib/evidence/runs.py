@@ -34,10 +34,8 @@ _NO_ARM = re.compile(
 )
 # Said of an arm, or of two; pandas gives numbers to columns of one name.
 _OF_ARM = re.compile(r"(?i)(\.\d+|[\W_](sd|std|stdev|order|old|before|base)\)?)$")
-_SUMMARY = re.compile(
-    r"(?i)((geo)?mean|average|avg|ø|median|sd|std|stdev|min|max|sum|total|count|\d\d?%)\.?( .*)?"
-)
-_REMARK = re.compile(r"#(?![,;\t])|sep=")  # Excel's; a column may have the name #
+_SUMMARY = r"(?i)((geo)?mean|average|avg|ø|median|sd|std|stdev|min|max|sum|total|count|\d\d?%)\.?"
+_REMARK = re.compile(r"#(?![,;\t])|(?i:sep=)")  # Excel's; a column may have the name #
 _SHAPES = "the columns arm and value (metric, run, unit, better may be there), or one column for each arm"
 
 
@@ -62,7 +60,8 @@ class CheckedFile:
             self.notes.append(f"{self.name}: {passed}")
         if len(kept) < 2:
             raise ValueError(f"{self.name} has a heading and no rows; expected one row per run")
-        names = pd.Series([cell or f"column {place}" for place, cell in enumerate(kept[0][1], 1)])
+        heads = [" ".join(cell.split()) for cell in kept[0][1]]  # a line break in a cell is a space
+        names = pd.Series([cell or f"column {place}" for place, cell in enumerate(heads, 1)])
         for name in names[names.duplicated()]:
             self.refuse(kept[0][0], f"column {name!a} appears twice", "it once")
         for line, cells in kept:
@@ -190,9 +189,8 @@ def _of_file(path: str | Path, arm: str, base: str, arms: Any) -> pd.DataFrame:
     values = [one for one in file.columns if _VALUE.fullmatch(one)]
     frame = _tidy(file, values) if "arm" in file.columns or values else _wide(file, base, arms)
     frame = frame.assign(file=name, row=[file.row(int(place)) for place in frame.index])
-    for column in set(file.columns) - {"metric", "unit", "better", "value"}:
-        cells = file.cells[column]
-        for row, cell in cells[cells.str.fullmatch(_SUMMARY)][:1].items():
+    for column in set(file.columns) - {*_TEXTS[:2], *_TEXTS[3:], *values}:
+        for row, cell in file.cells[column][file.cells[column].str.fullmatch(_SUMMARY)][:1].items():
             file.refuse(row, f"column {column!r} is {cell!a}", "runs alone, without a row that sums them up")
     frame.attrs["notes"] = file.notes
     return frame
@@ -287,7 +285,8 @@ def _of_json(name: str, text: str, arm: str) -> pd.DataFrame:
 def _of_benchmark(one: Any) -> Iterator[tuple[Any, str, str, Any]]:
     """Yield benchmark, metric, unit and value of each run."""
     name = one.get("command") or one.get("run_name") or one["name"]
-    if any(one.get("exit_codes") or ()) or one.get("error_occurred"):
+    is_failed = any(code != 0 for code in one.get("exit_codes") or ())
+    if is_failed or one.get("error_occurred") or one.get("skipped"):
         raise ValueError(f"a run of {name!r} ended with an error")
     for metric, result in {**one.get("metrics", {}), **one.get("sampledMetrics", {})}.items():
         unit = next((unit for ending, unit in _ENDINGS.items() if metric.endswith(ending)), "")
