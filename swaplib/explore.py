@@ -105,7 +105,7 @@ class Explorer(widgets.VBox):
         self.controls["load"].disabled = chosen["storm"] != "camera"
         if chosen["storm"] == "camera":
             own["background_permille"] = 10 * chosen["load"]
-        self.outcomes, self.traces.disabled = [], True
+        self.outcomes = []
         try:
             machine, kernel = catalogue.machine(chosen["machine"]), catalogue.kernel(chosen["kernel"])
             storm = catalogue.storm(chosen["storm"], machine, **own)
@@ -117,6 +117,7 @@ class Explorer(widgets.VBox):
         except Exception as error:  # which a thread would end with in silence
             self.picture.value = self.numbers.value = self.code.value = ""
             self._say(f"{error}.", "alert")
+            self.traces.disabled = True
             return
         svg = io.BytesIO()
         figure = plot_timeline(*outcomes, figure=Figure(figsize=(8.6, 8.4)))
