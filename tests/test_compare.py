@@ -64,7 +64,7 @@ def test_the_text_for_a_mail_says_what_was_compared_then_the_table_in_benchstats
         "command: swaplib compare x",
     ]
     assert lines[10].split("  ")[-1].strip() == "-20.4 % [-30.7, -8.53] (p=0.022 n=6+6)"
-    assert "[2] preview: tests disagree after adjusting (p before: permutation 0.045, Welch" in lines
+    assert "[2] preview: tests disagree after adjusting (unadjusted p: permutation 0.045," in lines
 
 
 def test_what_is_not_significant_has_its_change_and_interval_after_a_tilde():
