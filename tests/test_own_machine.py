@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_calibrate import LAB, write_csv
-from test_hygiene import answer_of
+from test_hygiene import answers_of
 
 import swaplib
 from swaplib.analysis.calibrate import with_cpus
-from swaplib.answers import findings_in
-from swaplib.run import collection, execute
+from swaplib.run import collection
 
 TESTS = Path(__file__).parent
 (NOTEBOOK,) = [one for one in collection(TESTS.parent / "notebooks") if one.name == "12_your_machine"]
@@ -26,8 +25,7 @@ def test_a_machine_fitted_to_one_and_two_processes_predicts_four_and_eight(tmp_p
     rows = pd.read_csv(tmp_path / "runs.csv")
     rows[rows.procs <= 2].to_csv(tmp_path / "runs.csv", index=False)
     given = {"source": str(tmp_path / "runs.csv"), "write_to": str(tmp_path / "mine.toml")}
-    ended = []
-    execute([NOTEBOOK], {NOTEBOOK.name: {"replications": 2, **given}}, ended.append)
+    found = answers_of(NOTEBOOK, **given, replications=2)["machine"]
     cells = swaplib.measured_cells(rows, ["exit_cpu_ms", "last_exit_ms"])
     cells = cells[(cells.procs > 2) & (cells.swap_frac == 1) & (cells.layout_run == 1)]
     mine = swaplib.machine(str(tmp_path / "mine.toml"))
@@ -35,7 +33,7 @@ def test_a_machine_fitted_to_one_and_two_processes_predicts_four_and_eight(tmp_p
     expected = swaplib.predict(cells, truth, kernel).predicted
     said = swaplib.predict(cells, mine, kernel.scaled(**costs)).predicted
     assert np.allclose(said, expected, rtol=0.15)
-    assert vars(findings_in(ended[0].output, NOTEBOOK.name)[0])["values"]["recommended"] in WAYS
+    assert vars(found)["values"]["recommended"] in WAYS
     assert mine.cpus == 4
 
 
@@ -61,7 +59,7 @@ def test_a_log_of_kills_is_answered_with_a_policy(tmp_path):
     head = "11-24 10:00:01.{:03} 612 612 I lmkd: "
     kill = "Kill 'a{0}' ({0}), uid 1, oom_score_adj 900 to free 100000kB rss, 300000kB swap; reason: x\n"
     (tmp_path / "log.txt").write_text("".join(head.format(10 * i) + kill.format(i) for i in range(12)))
-    found = answer_of(NOTEBOOK, source=str(tmp_path / "log.txt"), replications=2)
+    found = answers_of(NOTEBOOK, source=str(tmp_path / "log.txt"), replications=2)["machine"]
     storm = "When 12 processes with 293 MiB in swap each die on phone-8gb, Linux 6.11"
     assert found.sentence.startswith(storm)
     assert vars(found)["values"]["recommended"] in WAYS
@@ -77,4 +75,4 @@ def test_a_log_of_kills_is_answered_with_a_policy(tmp_path):
 )
 def test_what_cannot_be_answered_is_refused_in_one_sentence(given, said):
     with pytest.raises(OSError if "file" in said else ValueError, match=re.escape(said)):
-        answer_of(NOTEBOOK, **given)
+        answers_of(NOTEBOOK, **given)

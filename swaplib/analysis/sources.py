@@ -85,17 +85,17 @@ def _log(path: Path) -> tuple[str, pd.DataFrame]:
         try:
             frame = read(path)
         except ValueError as error:  # not of this reader's kind, or damaged
-            notes += [str(error)] * bool(re.search("not understood|damaged", str(error)))
+            notes += [str(error)] * bool(re.search("not understood|damaged|packed", str(error)))
             continue
         notes += frame.attrs["notes"]
         victims = frame[frame.killed] if "killed" in frame else frame
         sized = victims.filter(["swap_kib", "vmswap_kib"]).notna().to_numpy().sum()
-        found.append((sized, len(frame), kind, frame, f"{len(victims)} rows of {read.__name__}"))
-    best = max(found, key=lambda one: one[:2], default=(0, 0, "", pd.DataFrame(), ""))
-    _, rows, kind, frame, _ = best
-    others = [told for *_, told in found if told != best[-1] and not told.startswith("0 ")]
-    frame.attrs.setdefault("notes", []).extend(f"left out: {told}, which reads them" for told in others)
-    if not rows:
+        if len(frame):
+            found.append((sized, len(frame), kind, frame, f"{len(victims)} that {read.__name__} finds"))
+    if not found:
         none = f"{printable(str(path))} holds no storm, kill or snapshot that can be read"
         raise ValueError("; ".join([none, *dict.fromkeys(notes), f"expected {ACCEPTED}"]))
+    found.sort(key=lambda one: one[:2], reverse=True)
+    (*_, kind, frame, _), *others = found
+    frame.attrs["notes"] += [f"left out: {told}" for *_, told in others]
     return kind, frame

@@ -14,7 +14,7 @@ _COLUMNS = (
     "time_s source process pid uid oom_score_adj rss_kib rss_anon_kib rss_file_kib rss_shmem_kib swap_kib "
     "reason line"
 )
-_WANTED = r"Killing \d|lmkd|lowmemorykiller|am_kill|killinfo|Kill|Reclaim|to free \d"
+_WANTED = r"lmkd|lowmemorykiller|am_kill|killinfo|Kill|Reclaim|to free \d"
 _TAG = re.compile(
     r"(?:^|[\s/<>\];,])(lmkd|lowmemorykiller|am_kill|killinfo|ActivityManager)\s*"
     r"(?:[(\[][\d\s:]*[)\]])?\s*:\s?(.*)$"
@@ -39,8 +39,6 @@ _AM_KILL = re.compile(  # before Android 4.2 without the user, which comes first
     r"\[\s*(?:-?\d+\s*,\s*)?(?P<pid>\d{1,9})\s*,\s*(?P<process>.*?)\s*,\s*(?P<oom_score_adj>-?\d{1,5})\s*,"
     r"\s*(?P<reason>.*?)\s*(?:,\s*0*(?P<rss_kib>\d{0,15})\s*)?\]\s*$"
 )
-
-
 _AM_WORDS = re.compile(
     r"Killing (?P<pid>\d{1,9}):(?P<process>[^/\s]+)/\S+ \(adj (?P<oom_score_adj>-?\d{1,5})\): (?P<reason>.*)$"
 )
@@ -72,17 +70,17 @@ def read_lmkd(path: str | Path) -> pd.DataFrame:
             known.add(log.keep(row)["pid"])
         elif tag == "killinfo" and (info := re.match(r"\[\s*(\d{1,9})\s*,", message)):
             told.append((info[1], text, log.line))
-        elif message.lstrip().startswith("to free") and log.rows and "rss_kib" not in log.rows[-1]:
-            log.rows[-1].update(_sizes(message))  # Android up to 9 writes them into a line of their own
-        elif (tag in ("am_kill", "killinfo")) or _UNREAD.search(f"lmkd:{message}" if is_lmkd else text):
+        elif message.lstrip().startswith("to free") and log.rows and log.rows[-1]["line"] == log.line - 1:
+            log.rows[-1].update(_sizes(message))  # Android up to 9 writes them into the next line
+        elif tag in ("am_kill", "killinfo") or _UNREAD.search(f"lmkd:{message}" if is_lmkd else text):
             log.miss(text)
     for pid, text, line in told:
         log.miss(text * (pid not in known), line)
     frame = log.frame()
     untold = frame.line[(frame.source == "lmkd") & frame.rss_kib.isna()]
     for line in untold[:1]:
-        told_of = f"{len(untold)} of {len(frame)} kills do not say what they freed; the first is line {line}"
-        frame.attrs["notes"].append(f"{log.path.name}: {told_of}")
+        sizeless = f"{len(untold)} of {len(frame)} kills do not say what they freed"
+        frame.attrs["notes"].append(f"{log.path.name}: {sizeless}; the first is line {line}")
     return frame
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from swaplib.model.checks import printable
 
 SAME_DEATH_S = 30.0  # two lines on one process, so far apart at most, tell of one death
-CLOCK_AHEAD_S = 86_400.0
+CLOCK_AHEAD_S = 86_400.0  # and so much behind it: two clocks, or two boots
 CLOCK_BACK_S = 60.0  # a time so much before another: the clock was set, or the machine booted
 _TEXTS = {"app", "label", "process", "reason", "source"}  # columns; all others are numbers
 _WHOLE = {"event": "int64", "pid": "int64", "line": "int64", "killed": "bool"}
@@ -122,9 +122,7 @@ class Log:
             back = timed.line[timed.time_s.diff() < -CLOCK_BACK_S]
             notes += [f"at line {line} the clock goes back; times do not compare" for line in back[:1]]
             ahead = timed.line[timed.time_s.diff() > CLOCK_AHEAD_S]
-            notes += [
-                f"at line {line} the time is more than a day later: another clock?" for line in ahead[:1]
-            ]
+            notes += [f"at line {line} the time jumps by more than a day" for line in ahead[:1]]
         frame.attrs = {"notes": [f"{printable(self.path.name)}: {note}" for note in notes]}
         other = self.read - len(frame) - self.unread
         frame.attrs |= {"lines": self.read, "other": other, "unread": self.unread}

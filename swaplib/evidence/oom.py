@@ -22,18 +22,12 @@ _VICTIM = re.compile(  # Linux 2.6.32 has the user before the name
     r"\bKilled process (?P<pid>\d{1,9})(?:, UID (?P<uid>\d{1,10}),)? \((?P<process>.*?)\)"
     r"(?P<sizes>(?:[.,]|\s+(?:total-vm|vsz)).*)?$"
 )
-_CHOSEN = re.compile(
-    r"oom-kill:.*\btask=|\bKill process \d(?!.*sharing same memory)"
-)  # before Linux 5.0 perhaps a child is killed
+# Before Linux 5.0 perhaps a child is killed.
+_CHOSEN = re.compile(r"oom-kill:.*\btask=|\bKill process \d(?!.*sharing same memory)")
 _SIZE = re.compile(r"([a-zA-Z][\w-]*)[:\s]\s?(-?\d{1,15})(?=kB|[,\s])")  # else it may be cut off
 _RSS = {f"{kind}-rss": f"rss_{kind}_kib" for kind in ("anon", "file", "shmem")}
-_OF_VICTIM = {
-    "total-vm": "total_vm_kib",
-    "vsz": "total_vm_kib",
-    "pgtables": "pgtables_kib",
-    "UID": "uid",
-    **_RSS,
-}
+_OF_VICTIM = {"total-vm": "total_vm_kib", "vsz": "total_vm_kib", "pgtables": "pgtables_kib"}
+_OF_VICTIM |= {"UID": "uid", **_RSS}
 _PAGES = {"total_vm": "total_vm_kib", "rss": "rss_kib", "swapents": "swap_kib"}
 _PAGES |= {f"rss_{kind}": f"rss_{kind}_kib" for kind in ("anon", "file", "shmem")}
 

@@ -157,7 +157,8 @@ def read_runs(
     frames = [_of_file(file, arm, base, arms) for arm, file in files.items()]
     notes = [note for one in frames for note in one.attrs.get("notes", [])]
     frame = pd.concat(frames, ignore_index=True)
-    usual = next((one for one in [frames[0].attrs.get("base"), *files, *_BASES] if one in set(frame.arm)), "")
+    base = frames[0].attrs.get("base") or base  # of a wide file as it is written there, without its unit
+    usual = next((one for one in [*files, *_BASES] if one in set(frame.arm)), "")
     if "better" not in frame and better is None:
         notes.append(f"{frame.file[0]} does not say which direction is better: took lower")
     metric = "value" if len(files) > 1 else Path(frame.file[0]).stem

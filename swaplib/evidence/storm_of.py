@@ -65,8 +65,8 @@ def read_status(source: str | Path) -> pd.DataFrame:
     frame["swap_ratio_percent"] = (100 * frame.vmswap_kib / (frame.vmswap_kib + frame.vmrss_kib)).round(2)
     again = frame.pid.notna() & frame.duplicated(["pid", "app"], keep="last")
     if again.any():
-        told_of = "are of a process that is seen again; a storm takes its last"
-        frame.attrs["notes"].append(f"{again.sum()} of {len(frame)} snapshots {told_of}")
+        seen = f"{again.sum()} of {len(frame)} snapshots are of a process that is seen again"
+        frame.attrs["notes"].append(f"{seen}; a storm takes its last")
     nameless = int((frame.pid.isna() & (frame.app == "")).sum())
     if nameless:
         frame.attrs["notes"].append(f"{nameless} of {len(frame)} snapshots say neither name nor pid")
@@ -80,7 +80,8 @@ def to_storm(frame: pd.DataFrame, burst_s: float | None = None, gap_s: float | N
     ----------
     frame
         Its rows die; of an OOM table the victims. Left out are rows that do not say how much was in swap, of
-        several on one process within half a minute the later ones, and those without a time among others.
+        several kills of one process within half a minute the later ones, of several snapshots of it all but
+        the last, and kills without a time among others.
     burst_s
         Take only the burst with most kills, of which each follows the one before within so many seconds.
     gap_s

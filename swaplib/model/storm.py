@@ -207,11 +207,9 @@ def random_words(count: int, *key: int) -> npt.NDArray[np.uint64]:
 
 
 def _draw(spec: Spec, count: int, *key: int) -> Array:
-    """Map raw words to values by multiplication and shift, without floating point."""
+    """Draw values: raw words of the key are mapped by multiplication and shift, without floating point."""
     if isinstance(spec, int):
         return np.full(count, spec, dtype=np.int64)
-    values, words = (
-        range(spec[0], spec[1] + 1) if isinstance(spec, tuple) else spec,
-        random_words(count, *key),
-    )
+    values = range(spec[0], spec[1] + 1) if isinstance(spec, tuple) else spec
+    words = random_words(count, *key)
     return np.array([values[int(word) * len(values) >> 64] for word in words], dtype=np.int64)

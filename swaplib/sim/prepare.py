@@ -124,9 +124,8 @@ def check_together(machine: Machine, kernel: Kernel, policy: Policy) -> None:
     programs_of(kernel, policy)
     costs = [stage.cost for top in (*kernel.single, *kernel.run, *kernel.drain) for stage in top.walk()]
     dearest = sum(getattr(cost, part) for cost in costs for part in COST_PARTS)
-    dearest += 64 * sum(
-        getattr(kernel.flush, part) for part in COST_PARTS
-    )  # flushes so many times more at once
+    flush = sum(getattr(kernel.flush, part) for part in COST_PARTS)
+    dearest += 64 * flush  # flushing handles 64 times as many at once
     if dearest * machine["cpu_cost_permille"] * 1024 // min(machine.capacity) > MOST_PS:
         raise ValueError(f"kernel '{kernel.name}' is too dear for 64 bits on machine '{machine.name}'")
 
