@@ -24,7 +24,7 @@ SYNC, V3 = swaplib.policy("sync"), swaplib.policy("async-v3")
 
 @pytest.mark.parametrize(
     ("mode", "count", "environment"),
-    [("plain", 30, {"NUMBA_DISABLE_JIT": "1"}), ("compiled", 100, {"NUMBA_BOUNDSCHECK": "1"})],
+    [("plain", 12, {"NUMBA_DISABLE_JIT": "1"}), ("compiled", 100, {"NUMBA_BOUNDSCHECK": "1"})],
 )
 def test_random_runs_use_no_index_outside_of_an_array(mode, count, environment, tmp_path):
     done = subprocess.run(
