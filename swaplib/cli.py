@@ -72,12 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     about = "say of measured runs, arm by arm, whether a difference is real"
     compare = add(_compare, about, "runs.csv --base before --better lower")
     option = compare.add_argument
-    about = (
-        "CSV: arm,metric,value, or a column for each arm; a benchmark's JSON; several files: each is an arm"
-    )
+    about = "CSV: arm,metric,value, or a column for each arm; a benchmark's JSON; of several, each an arm"
     option("files", metavar="FILE", nargs="+", help=about)
     option("--base", default="", metavar="ARM", help="the arm to compare with (default: before, base, old)")
-    option("--arms", default="", metavar="A,B", help="the columns that are arms (default: told by name)")
+    option("--arms", default="", metavar="A,B", help="which others are arms (default: told by name)")
     option("--better", choices=["lower", "higher"], help="which is better (default: as FILE says, or lower)")
     option("--paired", action="store_true", help="run i of each arm belongs together")
     for what in ("--kernel", "--machine", "--swap-device"):

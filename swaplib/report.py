@@ -43,9 +43,7 @@ def open_results(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageError(
-                f"another run writes to --out {folder}; wait for it, or give a folder"
-            ) from error
+            raise UsageError(f"another run writes to --out {folder}; wait, or give a folder") from error
         yield
     finally:
         os.close(own)

@@ -163,9 +163,8 @@ def _models(where: str, kind: str, given: Mapping[str, Any], *machine: Machine) 
         if isinstance(one, str):
             one = catalogue.storm(one, *machine) if kind == "storm" else getattr(catalogue, kind)(one)
         if not isinstance(one, KINDS[kind]):
-            raise ValueError(
-                f"{where}{kind} is {one!r}; expected a name, a {kind.title()}, or a list of these"
-            )
+            expected = f"a name, a {kind.title()}, or a list of these"
+            raise ValueError(f"{where}{kind} is {one!r}; expected {expected}")
         found.append(one)
     return found
 

@@ -144,9 +144,8 @@ def test_regenerate_executes_in_place_and_leaves_a_failing_notebook_as_it_was(fo
     assert (folder / "03_broken.ipynb").read_bytes() == before
     assert "swaplib: 1 of 2 notebooks failed: 03_broken\n" in capsys.readouterr().err
     dice = nbformat.read(folder / "01_dice.ipynb", 4)
-    assert [found.values for found in findings_in((folder / "01_dice.ipynb").read_text(), "")] == [
-        {"mean": 3.5}
-    ]
+    (found,) = findings_in((folder / "01_dice.ipynb").read_text(), "")
+    assert found.values == {"mean": 3.5}
     assert [cell.execution_count for cell in dice.cells[1:]] == [1, 2, 3]
     assert [cell.metadata for cell in dice.cells] == [{}, {"tags": ["parameters"]}, {"tags": ["check"]}, {}]
     assert set(dice.metadata) == {"kernelspec", "language_info"}

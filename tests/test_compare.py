@@ -189,9 +189,8 @@ def test_no_caution_is_raised_by_clean_normal_runs_more_than_once_in_twenty():
     frames = []
     for metric in range(300):
         values = rng.normal(100, 5, 12)
-        frames.append(
-            tidy(f"m{metric}", before=values[:6], after=values[6:]).assign(order=rng.permutation(12))
-        )
+        frame = tidy(f"m{metric}", before=values[:6], after=values[6:])
+        frames.append(frame.assign(order=rng.permutation(12)))
     about = swaplib.compare(pd.concat(frames)).cautions
     for words in ("far from", "blocks", "with order", "disagree", "identical"):
         assert sum(len(lines) for note, lines in about.items() if words in note) <= 0.05 * 300
@@ -258,9 +257,8 @@ def test_a_bad_frame_is_refused_with_row_and_column(change, options, said):
 
 
 def test_more_arms_and_metrics_than_seconds_allow_are_refused_with_their_number():
-    frame = pd.DataFrame(
-        {"arm": ["before", "after"] * 2500, "metric": np.repeat(range(2500), 2), "value": 1.0}
-    )
+    arms, metrics = ["before", "after"] * 2500, np.repeat(range(2500), 2)
+    frame = pd.DataFrame({"arm": arms, "metric": metrics, "value": 1.0})
     with pytest.raises(ValueError, match="2,500 arms x metrics to compare; expected at most 2,000"):
         swaplib.compare(frame)
 

@@ -83,9 +83,8 @@ def test_a_dearer_swap_core_adds_its_entry_parts_and_leaves_zram_alone():
 @pytest.mark.parametrize("name", swaplib.kernels().name)
 def test_a_threshold_above_the_number_of_exits_is_sync_when_gathering_is_free(name, run_entries, grain):
     machine = quiet_machine(2, slice_ns=MS, switch_ns=1500, **TRANSFERS)
-    few = Storm(
-        "few", processes=3, swap_entries=3000, run_entries=run_entries, present_pages=100, gap_ns=1000
-    )
+    few = Storm("few", processes=3, swap_entries=3000, present_pages=100, gap_ns=1000)
+    few = few.but(run_entries=run_entries)
     one = simulate(machine, name, few, SYNC, grain=grain)
     assert equal_runs(one, simulate(machine, name, few, V3.but(threshold=4), grain=grain))
 
@@ -150,20 +149,17 @@ def test_the_model_allows_as_many_works_at_once_as_were_measured():
 def test_per_8_starts_a_worker_for_every_eight_that_exit_at_a_time():
     machine = quiet_machine(40)
     storm = Storm("many", processes=24, swap_entries=30_000, size_classes=256)
-    assert concurrent_works(simulate(machine, "6.18", storm, swaplib.policy("async-per-8", threshold=0))) == [
-        3
-    ]
+    policy = swaplib.policy("async-per-8", threshold=0)
+    assert concurrent_works(simulate(machine, "6.18", storm, policy)) == [3]
     few = storm.but(gap_ns=MS)  # at most 8 exit at a time, though there is work for more
-    outcome = simulate(machine, "6.18", few, swaplib.policy("async-per-8", threshold=0))
+    outcome = simulate(machine, "6.18", few, policy)
     assert outcome.df_samples().exiting.max() <= 8
     assert outcome.df_samples().queued_entries.max() > 30_000
     assert concurrent_works(outcome) == [1]
 
 
 @settings(max_examples=40)
-@given(
-    entries=st.integers(0, 60_000), run_entries=st.sampled_from((1, 2, 16, 512)), threshold=st.integers(0, 1)
-)
+@given(st.integers(0, 60_000), st.sampled_from((1, 2, 16, 512)), st.integers(0, 1))
 def test_one_process_queues_the_works_that_its_gather_says(entries, run_entries, threshold):
     storm = Storm("one", swap_entries=entries, run_entries=run_entries)
     policy = V3.but(threshold=threshold, swap_entries_min=0)

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -97,9 +98,7 @@ def test_title_question_parameters_check_and_answer_come_first(notebook):
     assert "?" in notebook.question
     tags = [cell.metadata.get("tags") for cell in cells]
     assert tags[1:3] == [["parameters"], ["check"]]
-    assert not {"parameters", "check", "injected-parameters"} & {
-        tag for more in tags[3:] for tag in more or []
-    }
+    assert not {"parameters", "check", "injected-parameters"} & set(itertools.chain(*filter(None, tags[3:])))
     assert findings_in(json.dumps({"cells": cells[:6]}), notebook.name)
 
 
@@ -112,9 +111,8 @@ def test_every_parameter_has_type_literal_default_and_help_and_is_checked(notebo
         ast.literal_eval(parameter.default)
     seen = papermill.inspect_notebook(str(notebook.path)).values()
     assert [tuple(p.values()) for p in seen] == list(notebook.parameters)
-    assert (
-        len(ast.parse(cells[1].source).body) == len(cells[1].source.splitlines()) == len(notebook.parameters)
-    )
+    statements, lines = ast.parse(cells[1].source).body, cells[1].source.splitlines()
+    assert len(statements) == len(lines) == len(notebook.parameters)
     calls = [node for node in ast.walk(ast.parse(cells[2].source)) if isinstance(node, ast.Call)]
     checks = [call for call in calls if ast.unparse(call.func).endswith("check_parameters")]
     checked = {keyword.arg for call in checks for keyword in call.keywords}

@@ -83,23 +83,19 @@ def test_the_package_does_not_grow():
     beside = {"outcome.py", "perfetto.py"}
     engine = [path for path in FILES if path.parent.name in ("model", "sim") and path.name not in beside]
     assert len(FILES) <= 60
-    assert len(lines(FILES)) <= 8_985
+    assert len(lines(FILES)) <= 8_990
     assert len(lines(engine)) <= 3_621
 
 
 def test_the_tests_and_the_readme_do_not_grow():
     """Bounds of today; the aim is 7,000 lines of tests."""
-    assert len(lines(PACKAGE.parent.joinpath("tests").rglob("*.py"))) <= 7_110
+    assert len(lines(PACKAGE.parent.joinpath("tests").rglob("*.py"))) <= 7_100
     assert len(lines([PACKAGE.parent / "README.md"])) <= 120
 
 
 def test_the_readme_of_the_package_names_every_file_once_and_no_other():
     text = (PACKAGE / "README.md").read_text(encoding="utf-8")
-    named = [
-        name
-        for line in text.splitlines()
-        if line.startswith("| `")
-        for name in re.findall(r"`([\w/]+\.py)`", line)
-    ]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    named = re.findall(r"`([\w/]+\.py)`", "\n".join(rows))
     files = [path for path in FILES if path.name != "__init__.py"]
     assert sorted(named) == sorted(path.relative_to(PACKAGE).as_posix() for path in files)

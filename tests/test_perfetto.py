@@ -49,9 +49,8 @@ def slices(trace):
     for event in trace["traceEvents"]:
         if event["ph"] == "X":
             start = nanoseconds(event["ts"])
-            found[event["pid"], event["tid"]].append(
-                (start, start + nanoseconds(event["dur"]), event["name"])
-            )
+            end = start + nanoseconds(event["dur"])
+            found[event["pid"], event["tid"]].append((start, end, event["name"]))
     return found
 
 

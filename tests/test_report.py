@@ -36,9 +36,8 @@ class Addresses(HTMLParser):
 @pytest.fixture
 def notebooks(tmp_path, monkeypatch):
     """Make a collection of which one notebook shows a picture, and one fails."""
-    folder = write_collection(
-        tmp_path / "notebooks", **{"03_broken": BROKEN, "06_show": [("", SHOW), ("", "1")]}
-    )
+    more = {"03_broken": BROKEN, "06_show": [("", SHOW), ("", "1")]}
+    folder = write_collection(tmp_path / "notebooks", **more)
     (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     monkeypatch.setenv("SWAPLIB_NOTEBOOKS", str(folder))
     return collection()

@@ -41,9 +41,7 @@ def test_a_tidy_file_is_read_as_it_stands(write):
 
 
 def test_a_wide_file_of_two_columns_gives_the_same_runs(write):
-    frame = read_runs(
-        write("\ufeffbefore_ms,after_ms\n3,1\n4,2.5\n")
-    )  # a byte order mark is no part of a name
+    frame = read_runs(write("\ufeffbefore_ms,after_ms\n3,1\n4,2.5\n"))  # begins with a byte order mark
     assert (values(frame, "before"), values(frame, "after")) == ([3, 4], [1, 2.5])
     assert set(frame.unit) == {"ms"}
     assert frame.run.tolist() == [1, 2, 1, 2]
@@ -71,6 +69,7 @@ WIDE = [  # heading, arms (the base first), unit, what the notes say
     ("iteration,before,x", ["before", "x"], "", "ignored the columns 'iteration'"),
     (",before,after", ["before", "after"], "", "ignored the columns 'column 1'"),
     ("before_ms,after_ms,delta_ms", ["before", "after"], "ms", "ignored the columns 'delta_ms'"),
+    ("before,x,faults,pswpin", ["before", "x"], "", "ignored the columns 'faults', 'pswpin'"),
     ("baseline,x,speedup", ["baseline", "x"], "", "ignored the columns 'speedup'"),
 ]
 
@@ -89,6 +88,22 @@ def test_a_column_of_text_is_no_arm_and_runs_may_have_names(write):
     frame = read_runs(write("run,before,x,note\nboot-a,1,2,warm\nboot-b,3,4,cold\n"))
     assert set(frame.arm) == {"before", "x"}
     assert frame.run.tolist() == ["boot-a", "boot-b"] * 2
+
+
+def test_benchmarks_in_a_column_of_their_own_are_not_pooled(write):
+    frame = read_runs(write("benchmark,before,after\nfork,1,2\nexec,30,40\nfork,2,3\n"))
+    assert frame.metric.tolist() == ["fork", "exec", "fork"] * 2
+    assert frame.run.tolist() == [1, 1, 2] * 2
+    assert "took 'benchmark' as metric" in frame.attrs["notes"][0]
+
+
+def test_arms_of_a_tidy_file_are_chosen_and_its_base_found_in_any_case(write):
+    path = write("arm,value\nBefore,1\nv2,2\nv3,3\n")
+    frame = read_runs(path, arms=["v3"])
+    assert (frame.attrs["base"], frame.arm.tolist()) == ("Before", ["Before", "v3"])
+    assert read_runs(path, base="before").attrs["base"] == "Before"
+    with pytest.raises(ValueError, match=r"no arm 'v4'; expected one of 'Before', 'v2', 'v3'"):
+        read_runs(path, arms=["v4"])
 
 
 GOOGLE = [

@@ -139,9 +139,8 @@ def test_labels_stay_apart_and_within_the_figure(draw, case, policies):
 
 def test_the_same_runs_give_the_same_bytes(draw, tmp_path):
     for name in "ab":
-        draw(run("camera"), run("camera", "async-v3")).savefig(
-            tmp_path / f"{name}.svg", metadata={"Date": None}
-        )
+        figure = draw(run("camera"), run("camera", "async-v3"))
+        figure.savefig(tmp_path / f"{name}.svg", metadata={"Date": None})
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 

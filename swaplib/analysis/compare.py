@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from swaplib.analysis import significance as sig
-from swaplib.evidence.runs import UNITS, few
+from swaplib.evidence.csv_file import few
+from swaplib.evidence.runs import UNITS
 from swaplib.model.checks import one_of, printable
 
 _TESTS = {"permutation": "studentized permutation", "welch": "Welch's t", "rank": "ranks (Mann-Whitney)"}

@@ -197,9 +197,8 @@ def published_curves(machine: Machine) -> pd.DataFrame:
             moves, alone_ns = 2 if table == "rwlock_read" else 1, float(time.iloc[0])
             shape: dict[str, Any] = {"alone_ns": alone_ns, "hold_ns": 0.0, "moves": moves, "nodes": nodes}
             curve = lock_curve(threads, node_cpus, near, far, **shape)
-        both = pd.DataFrame(
-            {"measured": time.to_numpy(), "predicted": curve}, pd.Index(threads, name="threads")
-        )
+        at = pd.Index(threads, name="threads")
+        both = pd.DataFrame({"measured": time.to_numpy(), "predicted": curve}, at)
         parts.append((both / both.loc[8]).assign(curve=name).reset_index())
     curves = pd.concat(parts, ignore_index=True)[["curve", "threads", "measured", "predicted"]]
     return curves[curves.threads > 1].reset_index(drop=True)

@@ -91,9 +91,8 @@ def _panels(outcomes: tuple[Outcome, ...], figure: Figure | None) -> tuple[Figur
     figure.clear()
     figure.set_layout_engine("none")
     figure.text(0.01, 1 - 0.08 / total, title, va="top", weight="bold", fontsize=12)
-    figure.text(
-        0.01, 1 - (above - 0.75) / total, "; ".join([dying, *places]), va="top", color=SOFT, fontsize=9.5
-    )
+    line = "; ".join([dying, *places])
+    figure.text(0.01, 1 - (above - 0.75) / total, line, va="top", color=SOFT, fontsize=9.5)
     grid: dict[str, Any] = {"left": 0.1, "right": 0.72, "bottom": below / total, "top": 1 - above / total}
     grid |= {"height_ratios": heights, "hspace": space * len(heights) / sum(heights)}
     return figure, list(figure.subplots(len(heights), sharex=True, gridspec_kw=grid))

@@ -27,9 +27,8 @@ def finding(outcomes: Sequence[Outcome]) -> str:
     before, after = took
     lost = f"waiting for locks takes {waits[1]} of CPU time, not {waits[0]}"
     if abs(before - after) < 0.01 * before:
-        return (
-            f"{goal} as late under {names[1]} as under {names[0]} ({span(after)} and {span(before)}); {lost}"
-        )
+        both = f"{span(after)} and {span(before)}"
+        return f"{goal} as late under {names[1]} as under {names[0]} ({both}); {lost}"
     change = f"{span(abs(before - after))} {'sooner' if after < before else 'later'} under {names[1]}"
     return f"{goal} {change} than under {names[0]} ({span(after)}, not {span(before)}); {lost}"
 

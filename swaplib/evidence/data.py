@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from swaplib.evidence.runs import NUMBER, TEXT, WHOLE, CheckedFile
+from swaplib.evidence.csv_file import NUMBER, TEXT, WHOLE, CheckedFile
 
 _KINDS = {"text": TEXT, "integer": WHOLE, "number": NUMBER}
 

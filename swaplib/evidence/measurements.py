@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from swaplib.evidence.runs import NUMBER, TEXT, WHOLE, CheckedFile
+from swaplib.evidence.csv_file import NUMBER, TEXT, WHOLE, CheckedFile
 from swaplib.model.checks import printable
 
 NEEDED = {"kernel": TEXT, "smp": WHOLE, "procs": WHOLE, "mb": NUMBER}
@@ -52,9 +52,7 @@ def read_measurements(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{file.name} has no column '{name}'; measured storms need {', '.join(NEEDED)}")
     measured = [name for name in MEASURED if name in file.columns]
     if not measured:
-        raise ValueError(
-            f"{file.name} measures nothing; expected at least one column of {', '.join(MEASURED)}"
-        )
+        raise ValueError(f"{file.name} measures nothing; expected a column of {', '.join(MEASURED)}")
     kinds = NEEDED | _CHOICES | _MAY_BE_EMPTY | _ABOUT
     there = {name: kind for name, kind in kinds.items() if name in file.columns}
     frame = file.read(there, [*_MAY_BE_EMPTY, *_ABOUT])
