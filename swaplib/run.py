@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,29 +131,39 @@ def execute(
 
     given: the parameters of every notebook, by its name. finished: called as each ends.
     """
-    spawn = multiprocessing.get_context("spawn")
+    spawn, begin = multiprocessing.get_context("spawn"), time.monotonic()
     first = [one for one in reversed(notebooks) if not one.reads_findings]  # the later ones take longer
-    for wave in [first, *([notebook] for notebook in notebooks if notebook.reads_findings)]:
-        workers, begin = min(jobs or os.cpu_count() or 1, len(wave) or 1), time.monotonic()
-        with (
-            tempfile.TemporaryDirectory(prefix="swaplib-") as scratch,
-            ProcessPoolExecutor(workers, spawn, initializer=_begin_worker) as pool,
-        ):
-            tasks = {pool.submit(_execute, one, given[one.name], Path(scratch)): one for one in wave}
-            waiting = set(tasks)
-            try:
+    waves = [first, *([notebook] for notebook in notebooks if notebook.reads_findings)]
+    workers = min(jobs or os.cpu_count() or 1, max(map(len, waves)) or 1)
+    with (
+        tempfile.TemporaryDirectory(prefix="swaplib-") as scratch,
+        ProcessPoolExecutor(workers, spawn, initializer=_begin_worker) as pool,
+    ):
+        try:
+            for wave in waves:
+                waiting = {_submit(pool, one, given[one.name], Path(scratch)): one for one in wave}
                 while waiting:
-                    ended, waiting = wait(waiting, timeout=SILENCE_S, return_when=FIRST_COMPLETED)
+                    ended, _ = wait(waiting, timeout=SILENCE_S, return_when=FIRST_COMPLETED)
                     for task in ended:
-                        lost = Execution(tasks[task], "", "its process was killed", 0.0)
+                        lost = Execution(waiting.pop(task), "", "its process was killed", 0.0)
                         finished(lost if isinstance(task.exception(), BrokenExecutor) else task.result())
                     if not ended:
-                        names = sorted(tasks[task].name for task in waiting)[:workers]
+                        names = sorted(one.name for one in waiting.values())[:workers]
                         say(f"{time.monotonic() - begin:.0f} s  executing {', '.join(names)}")
-            except BaseException:
-                for process in multiprocessing.active_children():
-                    process.kill()
-                raise
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
+def _submit(pool: ProcessPoolExecutor, *arguments: Any) -> Future[Execution]:
+    """Let a process execute a notebook; where one was killed, a pool takes nothing more."""
+    try:
+        return pool.submit(_execute, *arguments)
+    except BrokenExecutor as error:
+        broken: Future[Execution] = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def say(words: str) -> None:
