@@ -120,7 +120,8 @@ class Explorer(widgets.VBox):
             self.traces.disabled = True
             return
         svg = io.BytesIO()
-        figure = plot_timeline(*outcomes, figure=Figure(figsize=(8.6, 8.4)))
+        canvas = Figure(figsize=(8.6, 8.4), layout="none")  # type: ignore[arg-type]  # else drawn twice
+        figure = plot_timeline(*outcomes, figure=canvas)
         figure.savefig(svg, format="svg", bbox_inches=figure.bbox_inches, metadata={"Date": None})
         source = "data:image/svg+xml;base64," + base64.b64encode(svg.getvalue()).decode()
         self.picture.value = f'<img src="{source}" alt="{escape(finding(outcomes))}">'

@@ -54,7 +54,7 @@ def test_a_table_with_the_least_of_columns_is_read(save):
     ("old", "new", "says"),
     [
         ("kernel,", "release,", "has no column 'kernel'; measured storms need kernel, smp, procs, mb"),
-        ("exit_cpu_us_sum,swap_back99_us", "a,b", "measures nothing; expected at least one column of exit_c"),
+        ("exit_cpu_us_sum,swap_back99_us", "a,b", "measures nothing; expected a column of exit_cpu"),
         ("1,64,1.0", "one,64,1.0", "row 2: column 'procs' is 'one'; expected a whole number"),
         ("1,64,1.0", "1,64,1.5", "row 2: column 'swap_frac' is 1.5; expected swap_frac >= 0 and"),
         (

@@ -56,6 +56,13 @@ def test_a_line_that_looks_like_a_kill_and_is_not_understood_is_counted_and_show
     assert "1 of 1 rows have no time that was understood; the first is line 3" in untimed
 
 
+def test_two_kills_on_one_line_are_counted_as_not_understood_and_never_mixed(save):
+    victim = "[ 1.5] Out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB"
+    for read, line in ((swaplib.read_lmkd, THREADTIME + KILL), (swaplib.read_oom, victim)):
+        frame = read(save(f"{line} {line}\n{line}\n"))
+        assert (len(frame), frame.attrs["unread"], frame.line[0]) == (1, 1, 2)
+
+
 def test_a_damaged_archive_and_what_is_no_file_are_refused(save, tmp_path):
     (tmp_path / "log.gz").write_bytes(gzip.compress(KILL.encode() * 99)[:50])
     with pytest.raises(ValueError, match=r"log\.gz is damaged"):

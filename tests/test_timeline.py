@@ -163,7 +163,7 @@ def test_a_figure_can_be_drawn_into_again_and_carries_the_computed_finding(draw)
 
 def test_a_foreground_is_timed_from_its_start_and_without_one_the_last_process_counts():
     outcome = run("late-camera")
-    start_ms, end_ms = outcome.storm.foreground_at_ns / 1e6, outcome.df_phases().end_ms.iloc[-1]
+    start_ms, end_ms = outcome.storm.foreground_at_ns / 1e6, outcome.phase_ends_ns[-1] / 1e6
     took, waited = span((end_ms - start_ms) * 1e6), span(outcome.summary().spin_ms * 1e6)
     assert f"sync {took} ({waited})" in finding([outcome])
     gone = span(run("server").df_processes().exited_ms.max() * 1e6)

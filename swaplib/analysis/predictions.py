@@ -35,7 +35,7 @@ METRICS = {
     "median_exit_ms": ("median_exit_us", "half of the processes reaped: summary().exit_ms_median"),
     "last_exit_ms": ("last_exit_us", "last process reaped: summary().exit_ms_last"),
     "swap_back_ms": ("swap_back99_us", "swap space free again: summary().swap_freed_ms"),
-    "foreground_cpu_ms": ("fg_cpu_us", "foreground's hashing done: df_phases().end_ms of its first phase"),
+    "foreground_cpu_ms": ("fg_cpu_us", "foreground's hashing done: phase_ends_ns of its first phase"),
     "foreground_ms": ("fg_mem_us", "foreground done: summary().foreground_ms"),
 }
 WITH_REAPERS = METRICS | {"reaper_cpu_ms": ("reaper_cpu_us_sum", "CPU time of all reapers")}

@@ -39,6 +39,7 @@ _TIMES = (
 _HEADS = [re.compile(_BEFORE + time) for time in _TIMES]
 _KERNEL = re.compile(r"\s\[\s*(\d{1,12}\.\d{1,9})\]")  # the kernel's own clock, behind another
 _NOISE = re.compile(r"[\0\ufeff\x1e]|\x1b\[[\d;]*[A-Za-z]")  # NUL of a crash, json-seq's mark, colours
+_TWO_KILLS = re.compile(r"(Killed process \d|\bKill ').*\1")
 _PACKED = {b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2"}
 _LONGEST_LINE = 16384  # characters; the rest of a longer line is left out
 
@@ -76,7 +77,10 @@ class Log:
                         line = _plain(line) if line.startswith("{") else line
                         if is_new and self._wanted.search(line):
                             self.now_s = self._time(line)
-                            yield line
+                            if _TWO_KILLS.search(line):  # a line break is lost: whose sizes are whose?
+                                self.miss(line)
+                            else:
+                                yield line
                         is_new = part.endswith("\n")
                 except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                     raise ValueError(f"{printable(self.path.name)} is damaged: {error}") from None

@@ -155,10 +155,6 @@ class Outcome:
         frame.insert(5, "backlog_entries", waiting.sum(axis=1))
         return frame
 
-    def df_phases(self) -> pd.DataFrame:
-        """Return one row a foreground phase: phase, end_ms (since the first kill)."""
-        return pd.DataFrame({"phase": range(len(self.phase_ends_ns)), "end_ms": _ms(self.phase_ends_ns)})
-
     def df_trace(self) -> pd.DataFrame:
         """Return what every CPU did: cpu, start_ms, end_ms, category, task and kind (-1 and "" if idle)."""
         cpu, start, end, category, task = self.trace.T
