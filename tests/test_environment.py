@@ -58,6 +58,13 @@ def test_the_lock_satisfies_pyproject_and_its_extras_on_every_machine(platform, 
         assert wanted.specifier.contains(chosen[canonicalize_name(wanted.name)]), wanted
 
 
+def test_the_lock_keeps_a_jsonschema_that_builds_no_grammar_when_nbformat_is_imported():
+    """Since 4.25 it takes rfc3987-syntax, which costs every command and test process 2.5 s."""
+    chosen = locked_on("linux", "posix", "3.11")
+    assert chosen["jsonschema"] in SpecifierSet("<4.25")
+    assert "rfc3987-syntax" not in chosen
+
+
 def test_conda_gets_the_names_and_ranges_of_pyproject():
     conda = {re.split("[<>=]", line)[0]: line for line in CONDA["dependencies"] if isinstance(line, str)}
     expected = {"pip": "pip", "python": "python" + PROJECT["requires-python"]}
