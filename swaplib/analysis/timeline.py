@@ -93,7 +93,7 @@ def _panels(outcomes: tuple[Outcome, ...], figure: Figure | None) -> tuple[Figur
     figure.text(0.01, 1 - 0.08 / total, title, va="top", weight="bold", fontsize=12)
     line = "; ".join([dying, *places])
     figure.text(0.01, 1 - (above - 0.75) / total, line, va="top", color=SOFT, fontsize=9.5)
-    grid: dict[str, Any] = {"left": 0.1, "right": 0.72, "bottom": below / total, "top": 1 - above / total}
+    grid: dict[str, Any] = {"left": 0.12, "right": 0.72, "bottom": below / total, "top": 1 - above / total}
     grid |= {"height_ratios": heights, "hspace": space * len(heights) / sum(heights)}
     return figure, list(figure.subplots(len(heights), sharex=True, gridspec_kw=grid))
 
@@ -109,8 +109,10 @@ def _draw_lanes(ax: Axes, outcome: Outcome, end: int) -> np.ndarray:
     pixels = COLOURS[np.pad(activity, gap, constant_values=len(COLOURS) - 1)].reshape(-1, COLUMNS, 4)
     ax.imshow(pixels, extent=(0, end, cpus, 0), aspect="auto", interpolation="nearest")
     labelled = np.arange(0, cpus, -(-cpus // 8))
-    ax.set_yticks(labelled + 0.45, labelled)
-    ax.set_ylabel("CPU")
+    speeds = [f"{cpu}, {100 * outcome.machine.capacity[cpu] // 1024} %" for cpu in labelled]
+    alike = len(set(outcome.machine.capacity)) == 1
+    ax.set_yticks(labelled + 0.45, labelled if alike else speeds)
+    ax.set_ylabel("CPU" if alike else "CPU, its speed")
     words, start, done = "all gone", 0, outcome.df_processes().exited_ms.max(skipna=False) * 1e6
     if outcome.phase_ends_ns:
         words, start, done = "app ready", outcome.storm.foreground_at_ns, outcome.phase_ends_ns[-1]
