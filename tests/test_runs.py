@@ -95,6 +95,8 @@ def test_benchmarks_in_a_column_of_their_own_are_not_pooled(write):
     assert frame.metric.tolist() == ["fork", "exec", "fork"] * 2
     assert frame.run.tolist() == [1, 1, 2] * 2
     assert "took 'benchmark' as metric" in frame.attrs["notes"][0]
+    frame = read_runs(write("app,metric,arm,value\nmail,start,before,1\nmaps,start,before,2\n"))
+    assert frame.metric.tolist() == ["mail start", "maps start"]
 
 
 def test_arms_of_a_tidy_file_are_chosen_and_its_base_found_in_any_case(write):

@@ -111,9 +111,12 @@ def _of_file(path: str | Path, arm: str, base: str, arms: Any) -> pd.DataFrame:
     if arm and "arm" not in file.columns:
         file.cells.insert(0, "arm", arm)
     labels = [one for one in file.columns if _METRIC.fullmatch(one)]
-    if "metric" not in file.columns and len(labels) == 1 and not file.cells[labels[0]].str.isdigit().all():
+    if len(labels) == 1 and not file.cells[labels[0]].str.isdigit().all():
         file.notes.append(f"{name}: took {labels[0]!a} as metric")
-        file.cells = file.cells.rename(columns={labels[0]: "metric"})
+        label = file.cells.pop(labels[0])
+        metric = file.cells.get("metric", label)
+        both = (label + " " + metric).where((label != "") & (metric != ""), "")  # empty is refused
+        file.cells["metric"] = both if "metric" in file.columns else label
     values = [one for one in file.columns if _VALUE.fullmatch(one)]
     frame = _tidy(file, values) if "arm" in file.columns or values else _wide(file, base, arms)
     frame = frame.assign(file=name, row=[file.row(int(place)) for place in frame.index])
