@@ -69,7 +69,7 @@ WIDE = [  # heading, arms (the base first), unit, what the notes say
     ("iteration,before,x", ["before", "x"], "", "ignored the columns 'iteration'"),
     (",before,after", ["before", "after"], "", "ignored the columns 'column 1'"),
     ("before_ms,after_ms,delta_ms", ["before", "after"], "ms", "ignored the columns 'delta_ms'"),
-    ("before,x,faults,pswpin", ["before", "x"], "", "ignored the columns 'faults', 'pswpin'"),
+    ("before,zswap,faults,pswpin", ["before", "zswap"], "", "ignored the columns 'faults', 'pswpin'"),
     ("baseline,x,speedup", ["baseline", "x"], "", "ignored the columns 'speedup'"),
 ]
 
@@ -97,11 +97,12 @@ def test_benchmarks_in_a_column_of_their_own_are_not_pooled(write):
     assert "took 'benchmark' as metric" in frame.attrs["notes"][0]
     frame = read_runs(write("app,metric,arm,value\nmail,start,before,1\nmaps,start,before,2\n"))
     assert frame.metric.tolist() == ["mail start", "maps start"]
+    assert read_runs(write("control,test\n1.5,2.5\n")).arm.tolist() == ["control", "test"]
 
 
 def test_arms_of_a_tidy_file_are_chosen_and_its_base_found_in_any_case(write):
     path = write("arm,value\nBefore,1\nv2,2\nv3,3\n")
-    frame = read_runs(path, arms=["v3"])
+    frame = read_runs(path, arms=["V3"])
     assert (frame.attrs["base"], frame.arm.tolist()) == ("Before", ["Before", "v3"])
     assert read_runs(path, base="before").attrs["base"] == "Before"
     with pytest.raises(ValueError, match=r"no arm 'v4'; expected one of 'Before', 'v2', 'v3'"):

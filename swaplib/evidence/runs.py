@@ -27,7 +27,7 @@ _OTHER = re.compile(r"(after|new|patched|treatment|treated|candidate|variant)(?!
 _NO_ARM = re.compile(
     r"(?i)(order|index|idx|i|n|nr|no|id|iter(ation)?|rep(eat|etition|lication)?|sample|seed|trial|run|row"
     r"|time|date|timestamp|column|unnamed|temp(erature)?|freq|load|kills|errors|pages|bytes)(?![a-z])|\W"
-    r"|.*(delta|diff|ratio|speed|change|gain|mean|median|sd$|faults?$|swap|pswp|flt$|switches)"
+    r"|.*(delta|diff|ratio|speed|change|gain|mean|median|sd$|faults?$|swap_?(in|out)s?$|pswp|flt$|switches$)"
 )
 _METRIC = re.compile(r"(?i)bench(mark)?|test_?(case)?|case|workload|scenario|app")
 # Said of an arm, or of two; pandas gives numbers to columns of one name.
@@ -78,11 +78,12 @@ def read_runs(
     base = named.get(base.lower() if base not in named else base, base)
     usual = next((named[one] for one in [*files, *_BASES] if one in named), "")
     if "base" not in frames[0].attrs and arms:  # of a wide file they are columns
-        lacking = [one for one in arms if one not in named]
-        if lacking:
-            told = f"{frame.file[0]} has no arm {lacking[0]!a}"
-            raise ValueError(f"{told}; expected one of {few(list(frame.arm.unique()))}")
-        frame = frame[frame.arm.isin([base or usual, *arms])].reset_index(drop=True)
+        for one in arms:
+            if one.lower() not in named:
+                told = f"{frame.file[0]} has no arm {one!a}"
+                raise ValueError(f"{told}; expected one of {few(list(frame.arm.unique()))}")
+        kept = [base or usual, *(named.get(one, named[one.lower()]) for one in arms)]
+        frame = frame[frame.arm.isin(kept)].reset_index(drop=True)
     if "better" not in frame and better is None:
         notes.append(f"{frame.file[0]} does not say which direction is better: took lower")
     metric = "value" if len(files) > 1 else Path(frame.file[0]).stem
@@ -111,7 +112,7 @@ def _of_file(path: str | Path, arm: str, base: str, arms: Any) -> pd.DataFrame:
     if arm and "arm" not in file.columns:
         file.cells.insert(0, "arm", arm)
     labels = [one for one in file.columns if _METRIC.fullmatch(one)]
-    if len(labels) == 1 and not file.cells[labels[0]].str.isdigit().all():
+    if len(labels) == 1 and not file.cells[labels[0]].str.match(r"[-+.,]?\d").any():  # else 'test' is an arm
         file.notes.append(f"{name}: took {labels[0]!a} as metric")
         label = file.cells.pop(labels[0])
         metric = file.cells.get("metric", label)
