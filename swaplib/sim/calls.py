@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from swaplib.model.compiled import compiled
+from swaplib.model.compiled import compiled, inlined
 from swaplib.model.kernel import COST_PARTS, Kernel, Lock, Stage
 from swaplib.model.policy import Deferred, Grouping, Hold, Policy
 from swaplib.sim import state
@@ -89,7 +89,7 @@ def _operations(where: str, stages: tuple[Stage, ...], held: tuple[Lock, ...]) -
             yield operation(state.DROP, lock=stage.lock)
 
 
-@compiled
+@inlined
 def start_freeing(w: World, task: int, process: int, available: int, category: int) -> int:
     """Begin a call that frees up to `available` entries of a process, as the policy groups them: how many."""
     system, p, t = w.system[0], w.process[process], w.task[task]
@@ -103,14 +103,20 @@ def start_freeing(w: World, task: int, process: int, available: int, category: i
         program, calls = SINGLE, entries
     else:
         entries = min(available, call * max(1, min(system.grain, LONGEST_GRAIN // call)))
-        program, calls = BY_RUN, (entries + call - 1) // call
+        program, calls = BY_RUN, _parts(entries, call)
     jump = run if grouping == _SORTED else p.jump_entries
-    jumps = (p.begun_entries + entries + jump - 1) // jump - (p.begun_entries + jump - 1) // jump
+    jumps = _parts(p.begun_entries + entries, jump) - _parts(p.begun_entries, jump)
     start_program(w, task, program, process, entries, calls, jumps, category)
     return entries
 
 
-@compiled
+@inlined
+def _parts(entries: int, size: int) -> int:
+    """Return in how many parts of a size entries fall, the last perhaps smaller; divisions are dear."""
+    return entries if size == 1 else (entries + size - 1) // size
+
+
+@inlined
 def start_program(
     w: World, task: int, program: int, process: int, entries: int, calls: int, jumps: int, category: int
 ) -> None:
@@ -124,7 +130,7 @@ def start_program(
         w.process[process].begun_entries += entries
 
 
-@compiled
+@inlined
 def step_program(w: World, task: int) -> int:
     """Go on with a program until it takes time (RUN), waits for a lock (WAIT) or is over (AGAIN)."""
     t = w.task[task]
@@ -154,7 +160,7 @@ def step_program(w: World, task: int) -> int:
     return AGAIN
 
 
-@compiled
+@inlined
 def _next_spend_ns(w: World, task: int) -> int:
     """Return what the operation that a program is at takes, with what its task owes, and go behind it."""
     t = w.task[task]
@@ -164,7 +170,7 @@ def _next_spend_ns(w: World, task: int) -> int:
     return _operation_ns(w, task, t.operation - 1) + owed
 
 
-@compiled
+@inlined
 def nanoseconds(w: World, cpu: int, node: int, cpu_ps: int, memory_ps: int) -> int:
     """Return what so many picoseconds at capacity 1024 take on a CPU, with the memory on a node."""
     c, system = w.cpu[cpu], w.system[0]
@@ -172,7 +178,7 @@ def nanoseconds(w: World, cpu: int, node: int, cpu_ps: int, memory_ps: int) -> i
     return ((cpu_ps * c.scale + memory_ps * memory_scale) // 1024 + 500) // 1000
 
 
-@compiled
+@inlined
 def _operation_ns(w: World, task: int, operation: int) -> int:
     """Return the time of one operation, for the entries, calls and jumps of this grain."""
     t, o = w.task[task], w.operation[operation]
@@ -204,7 +210,7 @@ def _mix(process: int, entry: int, salt: int) -> int:
 # Locks: first come, first served; waiters burn their CPU; holders and waiters are not preempted.
 
 
-@compiled
+@inlined
 def _lock_of(w: World, task: int, kind: int) -> int:
     """Return the lock of a kind that this grain takes, or -1 when nobody else can want it."""
     t, system, storm = w.task[task], w.system[0], w.storm[0]
@@ -223,7 +229,7 @@ def _lock_of(w: World, task: int, kind: int) -> int:
     return base + w.cpu[t.cpu].node if kind == _ZONE else base
 
 
-@compiled
+@inlined
 def acquire(w: World, lock: int, task: int, acquisitions: int, handovers: int, moves: int) -> bool:
     """Take a lock as often as the grain does in a row, or wait behind the others; True when it was free."""
     a, t = w.lock[lock], w.task[task]
@@ -244,7 +250,7 @@ def acquire(w: World, lock: int, task: int, acquisitions: int, handovers: int, m
     return False
 
 
-@compiled
+@inlined
 def _grant(w: World, lock: int, task: int, has_waited: bool) -> None:
     """Give a lock to a task, which will pay for what moves to its CPU.
 
@@ -264,7 +270,7 @@ def _grant(w: World, lock: int, task: int, has_waited: bool) -> None:
     a.last_cpu = t.cpu
 
 
-@compiled
+@inlined
 def drop(w: World, lock: int) -> None:
     """Drop a lock; the first waiter has it at once, and its CPU begins what it does inside."""
     a = w.lock[lock]

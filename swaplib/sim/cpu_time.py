@@ -1,12 +1,12 @@
 """Where CPU time goes: asked for by a step, charged, traced, and the counters beside it sampled."""
 
-from swaplib.model.compiled import compiled
+from swaplib.model.compiled import compiled, inlined
 from swaplib.sim.queues import schedule
 from swaplib.sim.state import AGAIN, IDLE, RUN, SWITCH
 from swaplib.sim.world import World
 
 
-@compiled
+@inlined
 def spend(w: World, nanoseconds: int, category: int) -> int:
     """Ask the scheduler for CPU time; a step returns what this returns."""
     system = w.system[0]
@@ -14,7 +14,7 @@ def spend(w: World, nanoseconds: int, category: int) -> int:
     return RUN if nanoseconds > 0 else AGAIN
 
 
-@compiled
+@inlined
 def begin_segment(w: World, cpu: int, nanoseconds: int, category: int) -> None:
     """Let a CPU be busy for so long, or until its task's slice ends if that is a burst and others wait."""
     c, end = w.cpu[cpu], w.system[0].now + nanoseconds
@@ -24,7 +24,7 @@ def begin_segment(w: World, cpu: int, nanoseconds: int, category: int) -> None:
     schedule(w, cpu, end)
 
 
-@compiled
+@inlined
 def close_segment(w: World, cpu: int) -> None:
     """Charge the time since a CPU's segment began to its category and its task, and begin a new one now.
 

@@ -6,7 +6,7 @@ reaper both pass through all page tables of 512 entries. Beside each other they 
 they walk it and free its swap entries: the second spins meanwhile, and finds the table empty.
 """
 
-from swaplib.model.compiled import compiled
+from swaplib.model.compiled import compiled, inlined
 from swaplib.sim import state, waiting
 from swaplib.sim.calls import acquire, drop, nanoseconds, start_freeing, start_program
 from swaplib.sim.cpu_time import spend
@@ -19,7 +19,7 @@ TABLE_PAGES = 512
 FLUSH_FOLIOS = 512  # folios freed between two points of rescheduling, Linux 6.12 mm/mmu_gather.c:100
 
 
-@compiled
+@inlined
 def step_exit(w: World, task: int) -> int:
     """Do the next thing of a dying process or of its reaper; what happens once is in `_begin_or_end`."""
     t = w.task[task]

@@ -1,6 +1,6 @@
 """What runs beside the exits, and the memory and swap slots that come back for the foreground."""
 
-from swaplib.model.compiled import compiled
+from swaplib.model.compiled import compiled, inlined
 from swaplib.model.policy import Hold
 from swaplib.sim import state
 from swaplib.sim.calls import start_program
@@ -103,7 +103,7 @@ def _touch(w: World, task: int) -> int:
     return SLEEP
 
 
-@compiled
+@inlined
 def credit(w: World, process: int, entries: int, category: int) -> None:
     """Book freed entries of a process: who freed them, their slots and their zram memory."""
     p = w.process[process]
@@ -123,7 +123,7 @@ def credit(w: World, process: int, entries: int, category: int) -> None:
     p.zram_pages_back = back
 
 
-@compiled
+@inlined
 def credit_slots(w: World, slots: int) -> None:
     """Give swap slots back, or take some; the slot cache is on or off by how many are free.
 
@@ -163,7 +163,7 @@ def give_pages(w: World, pages: int) -> None:
     _wake_stalled(w)
 
 
-@compiled
+@inlined
 def _zram_pages_back(w: World, process: int) -> int:
     """Return the zram pages that are free again: in allocation order the share freed, else its power."""
     p = w.process[process]
@@ -171,11 +171,7 @@ def _zram_pages_back(w: World, process: int) -> int:
         return p.zram_pages
     if w.storm[0].frees_in_order > 0:
         return p.zram_pages * p.freed_entries // p.swap_entries
-    share = (p.freed_entries << 16) // p.swap_entries
-    power = 1 << 16
-    for _ in range(w.storm[0].zspage_objects):
-        power = power * share >> 16
-    return p.zram_pages * power >> 16
+    return p.zram_pages * w.power[(p.freed_entries << 16) // p.swap_entries].of_65536 >> 16
 
 
 @compiled

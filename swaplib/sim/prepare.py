@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,7 @@ def prepare(
         queue=queues,
         event=_events(machine, storm, tasks),
         phase=np.array(phases, state.PHASE).view(np.recarray),
+        power=_powers(storm.zspage_objects),
         stretch=records(state.STRETCH, max(1 << 14, 4 * machine.cpus) if trace else 0),
         sample=records(state.SAMPLE, SAMPLES),
     )
@@ -162,6 +164,15 @@ def _costs(kernel: Kernel, storm: Storm) -> Records:
     page.entry_cpu_ps = present.entry_cpu_ps + present.run_cpu_ps // storm.folio_pages
     page.entry_memory_ps = present.entry_memory_ps + present.run_memory_ps // storm.folio_pages
     return costs
+
+
+@lru_cache(maxsize=8)  # no run changes them
+def _powers(exponent: int) -> Records:
+    """Return the powers of all shares, cut to whole 65,536ths after every multiplication."""
+    power, share = np.full(1 << 16, 1 << 16), np.arange(1 << 16)
+    for _ in range(exponent):
+        power = power * share >> 16
+    return records(state.POWER, 1 << 16, of_65536=power)
 
 
 def _cpus(machine: Machine) -> Records:

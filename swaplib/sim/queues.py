@@ -1,6 +1,6 @@
 """What waits in order: events, tasks that were woken or wait for a CPU, portions in lists, and works."""
 
-from swaplib.model.compiled import compiled
+from swaplib.model.compiled import compiled, inlined
 from swaplib.model.policy import Workers
 from swaplib.sim.state import NEVER, QUEUED
 from swaplib.sim.world import World
@@ -11,7 +11,7 @@ _PER_EXITING = int(Workers.PER_EXITING)
 # record w.event[slots + i]; every record before is the sooner of the two at twice its index, from 1 on.
 
 
-@compiled
+@inlined
 def schedule(w: World, slot: int, time: int) -> None:
     """Let the event of a slot happen at `time`, behind others of that time, and not as before."""
     system = w.system[0]
@@ -27,7 +27,7 @@ def schedule(w: World, slot: int, time: int) -> None:
         place >>= 1
 
 
-@compiled
+@inlined
 def cancel(w: World, slot: int) -> None:
     """Let the event of a slot not happen."""
     if w.event[len(w.event) // 2 + slot].time != NEVER:

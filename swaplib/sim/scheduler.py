@@ -1,6 +1,6 @@
 """One run queue a CPU: who runs next, who preempts whom, where a woken task goes, and what is balanced."""
 
-from swaplib.model.compiled import compiled
+from swaplib.model.compiled import compiled, inlined
 from swaplib.sim.cpu_time import close_segment
 from swaplib.sim.queues import dequeue, enqueue, first_waiting, goes_before, may_run, schedule
 from swaplib.sim.state import CPU_BUSY, FOREGROUND_THREAD, IDLE, RUNNING, SWITCH
@@ -23,7 +23,7 @@ def place_woken(w: World) -> None:
         _place(w, task, cpu if cpu >= 0 else _best_cpu(w, task, False))
 
 
-@compiled
+@inlined
 def give_up(w: World, cpu: int) -> bool:
     """Put the running task back if another should run, where it may be preempted; True when it was."""
     c, now = w.cpu[cpu], w.system[0].now

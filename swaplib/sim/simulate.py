@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from swaplib.model.checks import at_least
-from swaplib.model.compiled import compiled, entry
+from swaplib.model.compiled import compiled, entry, inlined
 from swaplib.model.kernel import Kernel
 from swaplib.model.machine import Machine
 from swaplib.model.policy import Policy
@@ -135,7 +135,7 @@ def run_events(w: World) -> bool:
     return False
 
 
-@compiled
+@inlined
 def _step(w: World, task: int) -> int:
     """Do the next thing of a task that makes no call now."""
     kind = w.task[task].kind
@@ -148,7 +148,7 @@ def _step(w: World, task: int) -> int:
     return step_background(w, task)
 
 
-@compiled
+@inlined
 def _take_event(w: World) -> bool:
     """Let the next thing happen; False when the storm is over, or is cut off."""
     system, event = w.system[0], w.event[1]
@@ -210,7 +210,7 @@ def _kill_or_wait(w: World, process: int) -> None:
         w.process[system.next_kill].kill_ns = system.now + timeout_ns
 
 
-@compiled
+@inlined
 def _is_to_step(w: World, cpu: int) -> bool:
     """Choose what a CPU runs; False when that takes time, or when its task has given way."""
     c, system = w.cpu[cpu], w.system[0]
@@ -235,7 +235,7 @@ def _is_to_step(w: World, cpu: int) -> bool:
     return w.task[c.task].is_atomic > 0 or not give_up(w, cpu)
 
 
-@compiled
+@inlined
 def _answer(w: World, cpu: int, asked: int) -> None:
     """Give the task of a CPU what its step asked for."""
     c, system, t = w.cpu[cpu], w.system[0], w.task[w.cpu[cpu].task]
@@ -252,7 +252,7 @@ def _answer(w: World, cpu: int, asked: int) -> None:
             t.state = state.ASLEEP
 
 
-@compiled
+@inlined
 def _step_worker(w: World, task: int) -> int:
     """Do the next thing of a kworker: fetch a work, begin a call that frees some of it, or go to sleep."""
     t = w.task[task]

@@ -7,7 +7,7 @@ room.
 
 import numpy as np
 
-from swaplib.model.compiled import compiled
+from swaplib.model.compiled import compiled, inlined
 from swaplib.model.gather import FREED, QUEUED, add, finish, open_gather
 from swaplib.model.policy import Hold
 from swaplib.sim import state
@@ -29,7 +29,7 @@ LIST = 0  # the store of the one list
 # The moments, and the policy's conditions.
 
 
-@compiled
+@inlined
 def run_is_met(w: World, task: int, run: int, count: int) -> int:
     """Let up to `count` runs of `run` entries wait if the policy says so: what the step asks, or FREE_NOW."""
     hold = w.policy[0].hold
@@ -40,7 +40,7 @@ def run_is_met(w: World, task: int, run: int, count: int) -> int:
     return FREE_NOW
 
 
-@compiled
+@inlined
 def call_has_ended(w: World, task: int, program: int) -> int:
     """Book what a call freed, or let it wait: what the step asks; another call may follow at once."""
     t, hold = w.task[task], w.policy[0].hold
@@ -70,7 +70,7 @@ def work_is_fetched(w: World, task: int) -> None:
         start_program(w, task, state.LIST_PUSH, -1, 0, 1, 0, DRAIN)
 
 
-@compiled
+@inlined
 def go_on_with_work(w: World, task: int) -> None:
     """Begin the next call of a kworker, and take what it frees out of its work."""
     hold, t = w.policy[0].hold, w.task[task]
@@ -166,7 +166,7 @@ def queue_work(w: World, task: int, portions: int, entries: int, pages: int) -> 
     return spend(w, w.machine[0].queue_work_ns, GATHERING)
 
 
-@compiled
+@inlined
 def meet(w: World, task: int, entries: int) -> None:
     """Take entries out of the page table that a task walks."""
     t, system, counter = w.task[task], w.system[0], w.counter[0]

@@ -51,6 +51,7 @@ class World:
     queue: Records
     event: Records
     phase: Records
+    power: Records  # one for each 65,536th
     stretch: Records
     sample: Records
 
@@ -166,4 +167,6 @@ def _length(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 
 def _word(builder: Any, directory: Any, word: int) -> Any:
     words = builder.inttoptr(directory, ir.IntType(64).as_pointer())
-    return builder.load(builder.gep(words, [ir.Constant(ir.IntType(64), word)]))
+    loaded = builder.load(builder.gep(words, [ir.Constant(ir.IntType(64), word)]))
+    loaded.set_metadata("invariant.load", builder.module.add_metadata([]))  # no run changes it
+    return loaded
