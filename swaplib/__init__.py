@@ -31,7 +31,7 @@ _NAMES = {
     "analysis.reproduce": "reproduce",
     "analysis.screening": "camera_launch latin_design one_at_a_time",
     "analysis.timeline": "plot_timeline",
-    "analysis.words": "count digits span",
+    "analysis.words": "count digits paired_change span",
     "analysis.style": "AFTER BEFORE BLUE DASHED DOTTED GREEN INK MUTED ORANGE PURPLE SKY SOLID VERMILLION"
     " policy_line set_style",
 }

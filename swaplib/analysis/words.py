@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import pandas as pd
+from scipy import special
+
 from swaplib.sim.outcome import Outcome
 
 
@@ -31,6 +35,41 @@ def finding(outcomes: Sequence[Outcome]) -> str:
         return f"{goal} as late under {names[1]} as under {names[0]} ({both}); {lost}"
     change = f"{span(abs(before - after))} {'sooner' if after < before else 'later'} under {names[1]}"
     return f"{goal} {change} than under {names[0]} ({span(after)}, not {span(before)}); {lost}"
+
+
+def paired_change(
+    new: pd.Series, old: pd.Series, noise: float = 0.0, unit: str = "%", digits: int = 0
+) -> pd.DataFrame:
+    """Say by how much draws of the same storms changed, case by case, and whether that is more than chance.
+
+    Parameters
+    ----------
+    new, old
+        Values of the draws, whose index ends with the draw; the levels before it tell the case.
+    noise
+        What a clear change exceeds as well as its interval.
+    unit, digits
+        ``%`` of the mean of `old`, or the unit of the values; digits behind the point.
+
+    Returns
+    -------
+    DataFrame
+        A row a case: mean, error (half of Student's 95 % interval), is_clear, said (``-14 % (±6)``, which
+        ends with ``, undecided)`` if it is not clear) and word (``14 % sooner``, ``later``, ``undecided``).
+    """
+    keys = new.index.names[:-1]
+    base = old.groupby(keys, sort=False).transform("mean") / 100 if unit == "%" else 1.0
+    cases = ((new - old) / base).dropna().groupby(keys, sort=False)
+    table = pd.DataFrame({"mean": cases.mean(), "error": cases.sem()})
+    table["error"] *= special.stdtrit(cases.size() - 1, 0.975)
+    table["is_clear"] = table["mean"].abs() > table.error.clip(lower=noise)
+    signed, size = f"{{:+.{digits}f}} {unit}".strip(), f"{{:.{digits}f}} {unit}".strip()
+    open_ = np.where(table.is_clear, ")", ", undecided)")
+    mean = table["mean"].round(digits) + 0.0  # no minus before a 0
+    table["said"] = mean.map(signed.format) + table.error.map(f" (±{{:.{digits}f}}".format) + open_
+    table["word"] = mean.abs().map(size.format) + np.where(table["mean"] > 0, " later", " sooner")
+    table["word"] = table.word.where(table.is_clear, "undecided")
+    return table
 
 
 def distinct_names(outcomes: Sequence[Outcome]) -> list[str]:
