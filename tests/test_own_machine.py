@@ -60,7 +60,7 @@ def test_a_log_of_kills_is_answered_with_a_policy(tmp_path):
     kill = "Kill 'a{0}' ({0}), uid 1, oom_score_adj 900 to free 100000kB rss, 300000kB swap; reason: x\n"
     (tmp_path / "log.txt").write_text("".join(head.format(10 * i) + kill.format(i) for i in range(12)))
     found = answers_of(NOTEBOOK, source=str(tmp_path / "log.txt"), replications=2)["machine"]
-    storm = "When 12 processes with 293 MiB in swap each die on phone-8gb, Linux 6.11"
+    storm = "Simulated: beside 12 exits of 293 MiB in swap each on phone-8gb, Linux 6.11"
     assert found.sentence.startswith(storm)
     assert vars(found)["values"]["recommended"] in WAYS
 

@@ -54,5 +54,6 @@ def _set(text: str, mark: str = "") -> str:
         if is_kept:
             lines += group
         else:
-            lines += textwrap.wrap(" ".join(group), COLUMNS, initial_indent=mark, subsequent_indent=mark)
-    return "\n".join(lines)
+            text = " ".join(group).replace(" %", "\xa0%")  # a number stays with its unit
+            lines += textwrap.wrap(text, COLUMNS, initial_indent=mark, subsequent_indent=mark)
+    return "\n".join(lines).replace("\xa0", " ")
