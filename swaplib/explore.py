@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import threading
-import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -25,31 +23,29 @@ from swaplib.sim.simulate import simulate
 from swaplib.sweeps import sweep
 
 DRAWS = 5  # seeds
-SETTLE_S = 1.0  # what was moved before a click on Write may come so much later, by another thread
 STORM, CHOICES = ("processes", "run_entries", "layout"), ("threshold", "max_active", "worker_nice")
 CODE = """machine = swaplib.machine({machine!r})
 storm = swaplib.storm({storm!r}, machine, **{own})
 policies = swaplib.policy({policy_a!r}), swaplib.policy({policy_b!r}, **{changed})
 runs = [swaplib.simulate(machine, swaplib.kernel({kernel!r}), storm, policy, {seed}) for policy in policies]
-swaplib.plot_timeline(*runs)"""
+swaplib.plot_timeline(*runs)  # runs[1].to_perfetto("patch.json") writes a trace for ui.perfetto.dev"""
 
 
 class Explorer(widgets.VBox):
-    """Controls, the timeline of both runs, their numbers, and buttons for traces and for a reset.
+    """Controls, the timeline of both runs, their numbers, the same in Python, and a button for a reset.
 
     Policy A is as it is named, policy B has three choices of your own. A storm and policy B bring their own
     values with them. Settings that do not go together are answered by a sentence in place of the timeline.
-    `folder` is where traces are written; `outcomes` are the two runs that are shown;
-    beside them stand runs with the seeds that follow, and their median, so that no single storm decides.
+    `outcomes` are the two runs that are shown; beside them stand runs with the seeds that follow, and their
+    median, so that no single storm decides.
     """
 
-    def __init__(self, folder: str | Path = "traces") -> None:
-        self.folder, self.controls = Path(folder), _controls()
+    def __init__(self) -> None:
+        self.controls = _controls()
         self.outcomes: list[Any] = []
         self.picture, self.numbers, self.message, self.code = (widgets.HTML() for _ in range(4))
-        self.traces = widgets.Button(description="Write traces", icon="download")
         self.reset = widgets.Button(description="Reset", icon="undo")
-        column = [*self.controls.values(), self.traces, self.reset]
+        column = [*self.controls.values(), self.reset]
         top = widgets.HBox([widgets.VBox(column[:9]), widgets.VBox(column[9:]), self.numbers])
         top.layout.flex_flow = "row wrap"
         super().__init__([top, self.message, self.picture, self.code])
@@ -60,7 +56,6 @@ class Explorer(widgets.VBox):
         self.wait()
         start = dict(self._shown)
         self.reset.on_click(lambda _: self._ask(start))
-        self.traces.on_click(lambda _: self._worker.submit(self._write_traces))
         for name, control in self.controls.items():
             control.continuous_update = False  # else values of a drag come after the click that follows it
             control.observe(partial(self._follow, name), "value")
@@ -117,7 +112,6 @@ class Explorer(widgets.VBox):
         except Exception as error:  # which a thread would end with in silence
             self.picture.value = self.numbers.value = self.code.value = ""
             self._say(f"{error}.", "alert")
-            self.traces.disabled = True
             return
         svg = io.BytesIO()
         canvas = Figure(figsize=(8.6, 8.4), layout="none")  # type: ignore[arg-type]  # else drawn twice
@@ -136,22 +130,7 @@ class Explorer(widgets.VBox):
         self.numbers.value = several.to_html(**look) + table.to_html(**look)
         code = escape(CODE.format(own=own, changed=changed, **chosen))
         self.code.value = f"<details><summary>The same in Python</summary><pre>{code}</pre></details>"
-        self.outcomes, self.traces.disabled, self.message.value = outcomes, False, ""
-
-    def _write_traces(self) -> None:
-        time.sleep(SETTLE_S)
-        while self._asked:
-            self._move()
-            time.sleep(SETTLE_S)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for o in self.outcomes:
-                name = f"{o.storm.name} {o.machine.name} {o.kernel.name} {o.policy.name}.json"
-                o.to_perfetto(self.folder / name.replace(" ", "-"))
-            written = f"Written to {self.folder.as_posix()}: open them at ui.perfetto.dev."
-            self._say(written if self.outcomes else "No run is shown.", "status")
-        except OSError as error:
-            self._say(f"No trace was written: {error}", "alert")
+        self.outcomes, self.message.value = outcomes, ""
 
     def _say(self, words: str, role: str) -> None:
         self.message.value = f'<p role="{role}" style="font-weight: bold">{escape(words)}</p>'

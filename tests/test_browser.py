@@ -32,10 +32,7 @@ KERNEL_IS_THERE = """async () => {
         await new Promise(again => setTimeout(again, 50));
 }"""
 
-CLICK = """names => {
-    for (const name of names)
-        [...document.querySelectorAll("button")].find(button => button.textContent.includes(name)).click();
-}"""
+CLICK = "name => [...document.querySelectorAll('button')].find(b => b.textContent.includes(name)).click()"
 
 
 class Lab:
@@ -89,7 +86,7 @@ def page(request, chromium):
 def lab(chromium, tmp_path_factory):
     """Serve a copy of the notebooks with settings of its own; at the end no kernel and no server is left."""
     place = tmp_path_factory.mktemp("lab")
-    leave = shutil.ignore_patterns(".ipynb_checkpoints", "traces")
+    leave = shutil.ignore_patterns(".ipynb_checkpoints")
     shutil.copytree(NOTEBOOKS, place / "notebooks", ignore=leave)
     settings = place / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
@@ -135,7 +132,7 @@ def test_the_first_notebook_runs_in_jupyterlab(lab, page):
     assert page.locator(".jp-OutputArea img").first.is_visible()
 
 
-def test_the_explorer_answers_to_its_controls_in_jupyterlab(lab, page, tmp_path):
+def test_the_explorer_answers_to_its_controls_in_jupyterlab(lab, page):
     def changed(before):
         page.wait_for_function(f"before => document.querySelector('{FIGURE}')?.alt != before", arg=before)
         return page.locator(FIGURE).get_attribute("alt")
@@ -155,26 +152,15 @@ def test_the_explorer_answers_to_its_controls_in_jupyterlab(lab, page, tmp_path)
     page.get_by_role("button", name="Reset").click()
     page.locator(FIGURE).wait_for()
     assert changed(more) == start
-    # Dragged, reset and written at once: the last setting wins, and what is written is what is shown.
+    # Dragged and reset at once: the last setting wins.
     handle = page.locator(".widget-slider", has_text="load").locator(".noUi-handle")
     box = handle.bounding_box()
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     page.mouse.down()
     page.mouse.move(box["x"] - 30, box["y"] + 5, steps=5)
     page.mouse.up()
-    page.evaluate(CLICK, ["Reset", "Write traces"])
-    page.locator(".jp-OutputArea [role=status]", has_text="ui.perfetto.dev").wait_for()
-    assert page.locator(FIGURE).get_attribute("alt") == start
-    shown = {"swaplib": swaplib}
-    exec(page.locator(".jp-OutputArea pre", has_text="swaplib.machine").text_content(), shown)
-    written = lab.api("GET", "contents/explore/traces")["content"]
-    for entry, run in zip(
-        sorted(written, key=lambda entry: entry["name"]), reversed(shown["runs"]), strict=True
-    ):
-        assert entry["name"] == f"camera-phone-8gb-6.11-{run.policy.name}.json"
-        run.to_perfetto(tmp_path / entry["name"])
-        text = lab.api("GET", f"contents/explore/traces/{entry['name']}?type=file&format=text")["content"]
-        assert text == (tmp_path / entry["name"]).read_text()
+    page.evaluate(CLICK, "Reset")
+    page.wait_for_function(f"start => document.querySelector('{FIGURE}')?.alt == start", arg=start)
 
 
 @pytest.mark.parametrize("page", [390], indirect=True)

@@ -22,12 +22,12 @@ MOVES |= {"policy_b": "adaptive", "worker_nice": 3, "machine": "phone-16gb", "st
 
 
 @pytest.fixture
-def explorer(tmp_path, monkeypatch):
-    """Controls on a storm of few processes and draws, with traces in a folder of their own."""
+def explorer(monkeypatch):
+    """Controls on a storm of few processes and draws."""
     monkeypatch.setattr(explore, "DRAWS", 1)
     with plt.rc_context():
         swaplib.set_style()
-        made = swaplib.Explorer(tmp_path / "traces")
+        made = swaplib.Explorer()
         move(made, processes=4)
         yield made
 
@@ -38,8 +38,8 @@ def move(explorer, **values):
     explorer.wait()
 
 
-def click(explorer, button):
-    getattr(explorer, button).click()
+def reset(explorer):
+    explorer.reset.click()
     explorer.wait()
 
 
@@ -64,7 +64,7 @@ def test_the_code_that_it_shows_gives_the_runs_that_it_shows(explorer):
     move(explorer, policy_b="async-per-node", threshold=3, run_entries=16, seed=7, gap_ms=2, load=30)
     namespace = {"swaplib": swaplib}
     code = html.unescape(re.search("<pre>(.*)</pre>", explorer.code.value, re.DOTALL)[1])
-    exec(code.replace("swaplib.plot_timeline(*runs)", ""), namespace)
+    exec(code.partition("swaplib.plot_timeline")[0], namespace)
     for mine, outcome in zip(namespace["runs"], explorer.outcomes, strict=True):
         assert mine.summary().equals(outcome.summary())
         assert mine.policy == outcome.policy
@@ -73,7 +73,7 @@ def test_the_code_that_it_shows_gives_the_runs_that_it_shows(explorer):
 
 def test_every_control_is_followed_and_the_reset_leads_back(explorer):
     assert MOVES.keys() == explorer.controls.keys()
-    click(explorer, "reset")
+    reset(explorer)
     start, picture = values(explorer, MOVES), explorer.picture.value
     for name, value in MOVES.items():
         before = shown(explorer)
@@ -81,7 +81,7 @@ def test_every_control_is_followed_and_the_reset_leads_back(explorer):
         assert explorer.message.value == ""
         assert shown(explorer) != before, name
         assert html.escape(finding(explorer.outcomes)) in explorer.picture.value
-    click(explorer, "reset")
+    reset(explorer)
     assert values(explorer, MOVES) == start
     assert explorer.picture.value == picture
 
@@ -116,7 +116,6 @@ def test_settings_that_do_not_go_together_are_answered_in_words_until_they_do(ex
     move(explorer, **changes)
     assert sentence in html.unescape(explorer.message.value)
     assert shown(explorer) == ("", "", "")
-    assert explorer.traces.disabled
     move(explorer, **before)
     assert explorer.message.value == ""
     assert explorer.picture.value == picture
@@ -133,20 +132,6 @@ def test_several_draws_and_their_median_stand_beside_the_run_that_is_shown(explo
     assert by_seed["7"] == pytest.approx(first, abs=0.06)
     middle = by_seed.pop("median")
     assert middle == [statistics.median(ms) for ms in zip(*by_seed.values(), strict=True)]
-
-
-def test_the_button_writes_a_trace_of_each_run_that_is_shown_and_keeps_a_file_that_is_none(explorer):
-    move(explorer, threshold=3)
-    click(explorer, "traces")
-    click(explorer, "traces")  # its own traces are replaced
-    assert 'role="status"' in explorer.message.value
-    first, second = sorted(explorer.folder.iterdir())
-    assert first.name == "camera-phone-8gb-6.11-async-v3-threshold=3.json"
-    assert json.loads(first.read_text())["traceEvents"]
-    second.write_text("mine")
-    click(explorer, "traces")
-    assert second.read_text() == "mine"
-    assert "is not a trace that swaplib wrote" in explorer.message.value
 
 
 def test_it_says_that_it_computes_and_meanwhile_computes_for_the_last_setting_alone(explorer, monkeypatch):
