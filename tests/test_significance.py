@@ -198,3 +198,21 @@ def test_values_that_never_vary_have_no_t_and_are_no_error():
     assert math.isnan(same["p_welch"])
     assert sig.ratio_interval(np.array([5.0, 6, 9]), np.zeros(3)) == (0, 0, 0)
     assert math.isnan(apart["hedges_g"])
+
+
+def test_a_paired_change_has_students_interval_and_is_clear_beyond_it_and_the_noise():
+    draws = pd.MultiIndex.from_product([["b", "a"], range(4)], names=["case", "replication"])
+    old = pd.Series([10.0, 12, 11, 9, 5, 6, 7, 5], draws)
+    new = old * 0.7 + pd.Series([0.1, 0, -0.1, 0.2, 1.5, 1.8, 2.1, 1.4], draws)
+    table = swaplib.paired_change(new, old)
+    assert [*table.index] == ["b", "a"]
+    for case, row in table.iterrows():
+        percent = 100 * (new - old)[case] / old[case].mean()
+        low, high = stats.ttest_1samp(percent, 0).confidence_interval()
+        assert (row["mean"] - row.error, row["mean"] + row.error) == pytest.approx((low, high))
+    assert table.said.tolist() == ["-30 % (±8)", "+0 % (±1, undecided)"]
+    assert table.word.tolist() == ["30 % sooner", "undecided"]
+    assert not swaplib.paired_change(new, old, noise=31).is_clear.any()
+    in_ms = swaplib.paired_change(new - old, 0 * old, unit="ms", digits=1)
+    assert in_ms.said.b == "-3.1 ms (±0.8)"
+    assert [*swaplib.paired_change(new.where(draws.codes[0] == 0), old).index] == ["a"]
