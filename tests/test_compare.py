@@ -145,19 +145,6 @@ def test_pairs_are_joined_by_run_whatever_the_order_of_rows():
     assert "5 pairs can never be significant: the smallest possible p is 0.062" in told
 
 
-def test_policies_of_a_sweep_are_paired_and_get_no_p():
-    frame = pd.DataFrame({"policy": ["sync"] * 30 + ["fast"] * 30, "replication": [*range(30)] * 2})
-    frame["exit_ms"] = [*range(100, 130), *range(90, 120)]
-    found = swaplib.compare(frame, "sync", value="exit_ms")
-    one = line(found)
-    assert one[["p", "p_welch", "p_rank", "p_holm"]].isna().all()
-    assert (one.difference_low, one.difference_high, one.verdict) == (-10, -10, "simulated")
-    assert "Monte Carlo error alone" in found.text()
-    assert "p=" not in found.text()
-    with pytest.raises(ValueError, match=r"row 61: .* expected one value a run, metric and arm"):
-        swaplib.compare(pd.concat([frame, frame]), "sync", value="exit_ms")
-
-
 @pytest.mark.parametrize(
     ("arms", "warning"),
     [

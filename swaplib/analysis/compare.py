@@ -37,7 +37,7 @@ class Comparison:
     samples: Mapping[tuple[str, str], tuple[sig.Floats, sig.Floats]]
     base: str
     test: str
-    in_pairs: bool
+    paired: bool
     heading: Sequence[str]
     cautions: Mapping[str, Sequence[tuple[str, str]]]
 
@@ -53,7 +53,7 @@ class Comparison:
             p_holm, adjusted for all rows, which decides; p_permutation, permutation_kind ("exact", "Monte
             Carlo", "Student's t"), splits, p_error (standard error, if drawn); p_welch, t, df; p_rank;
             hedges_g, g_low, g_high; p_smallest that so many runs can give; detectable (true difference seen
-            with 80 % power); verdict (better, worse, ~, too few runs, not tested, simulated); tests_disagree.
+            with 80 % power); verdict (better, worse, ~, too few runs, not tested); tests_disagree.
         """
         return self.table.copy()
 
@@ -95,7 +95,7 @@ class Comparison:
 
         In the metric's unit where a ratio has no meaning or bounds; without p where nothing is tested.
         """
-        n = f"n={r.n_arm} pairs" if self.in_pairs else f"n={r.n_base}+{r.n_arm}"
+        n = f"n={r.n_arm} pairs" if self.paired else f"n={r.n_base}+{r.n_arm}"
         size, limits = f"{_signed(r.change_percent)} %", [r.change_low_percent, r.change_high_percent]
         if math.isnan(r.change_percent) or math.isinf(limits[0]):
             size, limits = f"{_signed(r.difference)} {r.unit}".rstrip(), [r.difference_low, r.difference_high]
@@ -142,9 +142,8 @@ def compare(
     Parameters
     ----------
     frame
-        One row a run and metric: `value`, arm (or policy), and where there are some run (or replication),
-        metric, unit, better, order (when the run was made, among all arms). One of `swaplib.sweep`, with
-        policy and replication, is compared in pairs on common random numbers, without p.
+        One row a measured run and metric: `value`, arm, and where there are some run, metric, unit, better,
+        order (when the run was made, among all arms). For simulated draws there is `swaplib.paired_change`.
     base
         The arm that others are compared with (empty: what `read_runs` found, else before).
     value, unit, better
@@ -165,65 +164,55 @@ def compare(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; expected a probability between 0 and 1")
     base = base or frame.attrs.get("base", "before")
-    simulated = "arm" not in frame and "replication" in frame
-    tidy, in_pairs = _checked(frame, value, unit, better), paired or simulated
+    tidy = _checked(frame, value, unit, better)
     lines, cautions = _lines(tidy, base)
     limit = min(limit, max(sig.DRAWS, _MOST_SPLITS // len(lines)))
     run, number, order = (tidy[name].to_numpy() for name in ("run", "number", "order"))
     of_metric = tidy.drop_duplicates("metric").set_index("metric")[["unit", "better"]].to_dict("index")
     rows, samples = [], {}
     for (metric, name), (of_base, of_arm) in lines.items():
-        if in_pairs:
+        if paired:
             of_base, of_arm = (one[np.argsort(run[one], kind="stable")] for one in (of_base, of_arm))
             both = tidy.iloc[[*of_base, *of_arm]]
             expected = f"pairs, and it is not in both '{base}' and '{name}'"
             _refuse(both, ~both.run.duplicated(keep=False), "run", expected)
         b, a = samples[metric, name] = number[of_base], number[of_arm]
-        is_tested = not simulated and min(len(b), len(a)) > 1
-        tested = sig.p_values(b, a, in_pairs, limit, seed) if is_tested else sig.UNTESTED
+        is_tested = min(len(b), len(a)) > 1
+        tested = sig.p_values(b, a, paired, limit, seed) if is_tested else sig.UNTESTED
         row = {"metric": metric, **of_metric[metric], "arm": name}
-        rows.append(row | sig.measures(b, a, in_pairs, alpha) | tested)
+        rows.append(row | sig.measures(b, a, paired, alpha) | tested)
         for note in sig.of_order((order[of_base], order[of_arm]), (b, a)) if is_tested else []:
             cautions.setdefault(note, []).append((metric, name))
-    table = _judged(pd.DataFrame(rows), test, alpha, simulated)
+    table = _judged(pd.DataFrame(rows), test, alpha)
     for r in table.itertuples():
-        for note in sig.of_line(r, base, samples[r.metric, r.arm], alpha, in_pairs):
+        for note in sig.of_line(r, base, samples[r.metric, r.arm], alpha, paired):
             cautions.setdefault(note, []).append((r.metric, r.arm))
-    kind = "in pairs on common random numbers" if simulated else "in pairs" if paired else ""
-    heading = [f"{base} (base) against {_first(table.arm)} {kind}".rstrip()]
+    heading = [f"{base} (base) against {_first(table.arm)}" + " in pairs" * paired]
     for direction, of_it in table.groupby("better", sort=False):
         heading.append(f"{direction} is better: {_first(map(_in_unit, of_it.metric, of_it.unit))}")
-    decides = f"; p by {(_OF_PAIRS if in_pairs else _TESTS)[test]}"
+    decides = f"; p by {(_OF_PAIRS if paired else _TESTS)[test]}"
     if test == "permutation" and (table.n_base != table.n_arm).any():
         decides += ", or Welch's t if greater"
     decides += f", adjusted for {len(table)} tests (Holm)" * (len(table) > 1) + f"; ~ if p > {alpha:g}"
-    if simulated:
-        decides = " of simulated runs: Monte Carlo error alone, without p, as more make anything significant"
     heading.append(f"change of means [{100 * (1 - alpha):g} % interval]{decides}")
     heading += [f"{name.replace('_', ' ')}: {text}" for name, text in about.items() if text]
-    return Comparison(table, samples, base, test, in_pairs, heading, cautions)
+    return Comparison(table, samples, base, test, paired, heading, cautions)
 
 
 def _checked(frame: pd.DataFrame, value: str, unit: str, better: str) -> pd.DataFrame:
     """Return the frame with number, arm, metric, unit, better, run and order, or say which cell is wrong."""
     name, _, suffix = value.rpartition("_")
     name, suffix = (name, suffix) if name and suffix in UNITS else (value, "")
-    arm = "policy" if "arm" not in frame and "policy" in frame else "arm"
-    for column in (value, arm):
+    for column in (value, "arm"):
         if column not in frame:
             raise ValueError(f"column '{column}' is missing; there are {few(list(frame))}")
     usual = {"unit": unit or UNITS.get(suffix, ""), "better": better}
-    others: dict[str, Any] = {
-        "metric": name,
-        "order": math.nan,
-        "file": "",
-        "row": range(1, len(frame) + 1),
-        **usual,
-    }
+    others: dict[str, Any] = {"metric": name, "order": math.nan, "file": "", **usual}
+    others["row"] = range(1, len(frame) + 1)
     tidy = frame.assign(**{one: others[one] for one in others if one not in frame})
-    for column in (arm, "metric"):
+    for column in ("arm", "metric"):
         _refuse(tidy, tidy[column].isna(), column, "a name or number")
-    tidy["arm"], tidy["metric"] = tidy[arm].astype(str), tidy.metric.astype(str)
+        tidy[column] = tidy[column].astype(str)
     tidy["number"] = pd.to_numeric(tidy[value], errors="coerce").astype(float)
     size = tidy.number.abs()
     is_fine = ((size < 1e150) & (size > 1e-150)) | (size == 0)  # so that squares are numbers, too
@@ -234,8 +223,7 @@ def _checked(frame: pd.DataFrame, value: str, unit: str, better: str) -> pd.Data
         _refuse(tidy, other, column, "one for all runs of a metric")
     _refuse(tidy, ~tidy.better.isin(["lower", "higher"]), "better", "lower or higher")
     if "run" not in tidy:
-        numbers = tidy.groupby(["metric", "arm"]).cumcount() + 1
-        tidy["run"] = tidy.get("replication", numbers)
+        tidy["run"] = tidy.groupby(["metric", "arm"]).cumcount() + 1
     again = tidy.duplicated(["metric", "arm", "run"])
     _refuse(tidy, again, "run", "one value a run, metric and arm (tell settings apart by metric)")
     again = tidy.duplicated(["metric", "order"]) & tidy.order.notna()
@@ -268,7 +256,7 @@ def _lines(tidy: pd.DataFrame, base: str) -> tuple[dict[Any, tuple[Any, Any]], d
     return {line: (places[line[0], base], places[line]) for line in own}, left_out
 
 
-def _judged(table: pd.DataFrame, test: str, alpha: float, simulated: bool) -> pd.DataFrame:
+def _judged(table: pd.DataFrame, test: str, alpha: float) -> pd.DataFrame:
     """Add changes in percent, adjusted p and verdicts."""
     for end in ("", "_low", "_high"):
         table[f"change{end}_percent"] = 100 * (table[f"ratio{end}"] - 1)
@@ -283,7 +271,7 @@ def _judged(table: pd.DataFrame, test: str, alpha: float, simulated: bool) -> pd
     is_better = (table.difference < 0) == (table.better == "lower")
     table["verdict"] = np.where(table.p_holm > alpha, "~", np.where(is_better, "better", "worse"))
     table.loc[too_few, "verdict"] = "too few runs"
-    table.loc[~tested, "verdict"] = "simulated" if simulated else "not tested"
+    table.loc[~tested, "verdict"] = "not tested"
     table["tests_disagree"] = (adjusted <= alpha).any(axis=1) & (adjusted > alpha).any(axis=1) & ~too_few
     return table.drop(columns="p_decides")
 
