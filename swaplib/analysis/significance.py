@@ -218,7 +218,7 @@ def of_line(r: Any, base: str, arms: tuple[Any, Any], alpha: float, paired: bool
         yield f"{runs} can never be significant{among}: the smallest possible p is {told_p(r.p_smallest)}"
     if r.tests_disagree:
         three = f"permutation {told_p(r.p_permutation)}, Welch {told_p(r.p_welch)}, ranks {told_p(r.p_rank)}"
-        yield f"tests disagree after adjusting (unadjusted p: {three}); that named before looking decides"
+        yield f"tests disagree after adjusting (unadjusted p: {three}); not settled"
     if r.permutation_kind == DRAWN:
         yield f"the permutation p is from {r.splits:,} random splits: {r.p_permutation:.3f} ± {r.p_error:.1g}"
     if r.permutation_kind == STUDENT:
