@@ -83,13 +83,13 @@ def test_the_package_does_not_grow():
     beside = {"outcome.py", "perfetto.py"}
     engine = [path for path in FILES if path.parent.name in ("model", "sim") and path.name not in beside]
     assert len(FILES) <= 60
-    assert len(lines(FILES)) <= 9_007
-    assert len(lines(engine)) <= 3_621
+    assert len(lines(FILES)) <= 9_036
+    assert len(lines(engine)) <= 3_640
 
 
 def test_the_tests_and_the_readme_do_not_grow():
     """Bounds of today; the aim is 7,000 lines of tests."""
-    assert len(lines(PACKAGE.parent.joinpath("tests").rglob("*.py"))) <= 7_117
+    assert len(lines(PACKAGE.parent.joinpath("tests").rglob("*.py"))) <= 7_093
     assert len(lines([PACKAGE.parent / "README.md"])) <= 120
 
 
