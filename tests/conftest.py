@@ -30,9 +30,7 @@ def require() -> Callable[[str, Any, str], None]:
             return
         needed = {name.strip() for name in os.environ.get("SWAPLIB_REQUIRE", "").split(",")}
         if capability in needed:
-            pytest.fail(
-                f"{capability}: {reason}, and SWAPLIB_REQUIRE says that it must be there", pytrace=False
-            )
+            pytest.fail(f"{capability}: {reason}, but SWAPLIB_REQUIRE asks for it", pytrace=False)
         pytest.skip(f"{capability}: {reason}")
 
     return check

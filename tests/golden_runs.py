@@ -33,21 +33,14 @@ OBJECTS = Stage(
     zram=True,
     children=(Stage("class", Cost(entry_cpu_ps=110_000), Lock.CLASS, "entry", 2, zram=True, objects=True),),
 )
+LOCKED = {"lines": 2, "children": (OBJECTS,)}
 KERNEL = Kernel(
     name="golden",
     what="",
     native_call="entry",
     single=(Stage("put", Cost(entry_cpu_ps=80_000)),),
-    run=(
-        Stage(
-            "call", Cost(call_cpu_ps=150_000, entry_cpu_ps=20_000), Lock.DEVICE, lines=2, children=(OBJECTS,)
-        ),
-    ),
-    drain=(
-        Stage(
-            "drain", Cost(call_cpu_ps=200_000, entry_cpu_ps=90_000), Lock.DEVICE, lines=2, children=(OBJECTS,)
-        ),
-    ),
+    run=(Stage("call", Cost(call_cpu_ps=150_000, entry_cpu_ps=20_000), Lock.DEVICE, **LOCKED),),
+    drain=(Stage("drain", Cost(call_cpu_ps=200_000, entry_cpu_ps=90_000), Lock.DEVICE, **LOCKED),),
     slot_cache_entries=64,
     walk=Cost(entry_cpu_ps=12_000, run_cpu_ps=30_000, run_memory_ps=20_000),
     present=Cost(entry_cpu_ps=100_000),
@@ -59,6 +52,7 @@ KERNEL = Kernel(
     zone_pages=63,
     ordered_single=False,
 )
+BACKGROUND = Background(2, 300_000, 1_000_000), Background(1, 50_000, 1_000_000, realtime=True, monitor=True)
 STORM = Storm(
     "golden",
     processes=4,
@@ -70,10 +64,7 @@ STORM = Storm(
     size_classes=8,
     zspage_objects=4,
     same_filled_permille=100,
-    background=(
-        Background(2, 300_000, 1_000_000),
-        Background(1, 50_000, 1_000_000, realtime=True, monitor=True),
-    ),
+    background=BACKGROUND,
     foreground=(Phase(1_000_000, 300, threads=2), Phase(300_000, 200)),
     limit_ns=1_000_000_000,
 )

@@ -6,46 +6,31 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-DICE = [
-    ("", "# 01 · Dice\n\nHow many sides has **the** die,\nand `why`?\n\nNot the question any more."),
-    (
-        "parameters",
-        """
-        sides: int = 6  # sides of the die: 4, 6 or 20
-        share: float = 0.5  # share of throws that count
-        label: str = ""  # shown beside the answer
-        loud: bool = False  # say it loudly
-        throws: list[int] = [1, 2]  # throws a round
-        """,
-    ),
-    (
-        "check",
-        """
-        import swaplib
-        swaplib.check_parameters(globals(), sides=[4, 6, 20], share=(0.0, 1.0), label=str, loud=bool,
-                                 throws=swaplib.each(range(1, 10)))
-        """,
-    ),
-    (
-        "",
-        """
-        mean = (sides + 1) / 2
-        swaplib.finding("dice", f"A die of {sides} sides shows {mean:.3g} on average & <b>{label}</b>.",
-                        values={"mean": mean}, verdict="loud" if loud else "quiet")
-        """,
-    ),
-]
+TAKES = """
+sides: int = 6  # sides of the die: 4, 6 or 20
+share: float = 0.5  # share of throws that count
+label: str = ""  # shown beside the answer
+loud: bool = False  # say it loudly
+throws: list[int] = [1, 2]  # throws a round
+"""
+CHECKS = """
+import swaplib
+swaplib.check_parameters(globals(), sides=[4, 6, 20], share=(0.0, 1.0), label=str, loud=bool,
+                         throws=swaplib.each(range(1, 10)))
+"""
+ANSWERS = """
+mean = (sides + 1) / 2
+swaplib.finding("dice", f"A die of {sides} sides shows {mean:.3g} on average & <b>{label}</b>.",
+                values={"mean": mean}, verdict="loud" if loud else "quiet")
+"""
+ASKS = "# 01 · Dice\n\nHow many sides has **the** die,\nand `why`?\n\nNot the question any more."
+DICE = [("", ASKS), ("parameters", TAKES), ("check", CHECKS), ("", ANSWERS)]
 
 COINS = [
     ("", "# 02 · Coins\n\nHow many sides has a coin?"),
     ("parameters", "coins: int = 2  # coins in the purse\nsides: int = 2  # sides of a coin"),
     ("check", "import swaplib\nswaplib.check_parameters(globals(), coins=range(1, 4), sides=range(2, 7))"),
-    (
-        "",
-        """
-        swaplib.finding("coins", f"{coins} coins of {sides} sides.", values={"coins": coins}, verdict="known")
-        """,
-    ),
+    ("", 'swaplib.finding("coins", f"{coins} coins of {sides} sides.", values={}, verdict="known")'),
 ]
 
 START = [
@@ -76,9 +61,8 @@ def write_collection(folder: Path, **others: list[tuple[str, str]]) -> Path:
 
 def write_notebook(path: Path, cells: list[tuple[str, str]]) -> None:
     """Write a notebook of (tag, source) cells; the first is its title."""
-    notebook = new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    )
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = new_notebook(metadata={"kernelspec": kernel})
     for position, (tag, source) in enumerate(cells):
         new_cell = new_code_cell if position else new_markdown_cell
         cell = new_cell(textwrap.dedent(source).strip(), id=f"cell-{position}")

@@ -36,10 +36,8 @@ def quiet_machine(cpus, nodes=1, preemption="full", **numbers):
 
 def lock_kernel(inside_ps, outside_ps=0, *, walk_ps=1000, lock=Lock.DEVICE, **changes):
     """A kernel whose call costs `outside_ps` without a lock, then `inside_ps` an entry under one lock."""
-    stages = (
-        Stage("outside", Cost(entry_cpu_ps=outside_ps)),
-        Stage("inside", Cost(entry_cpu_ps=inside_ps), lock),
-    )
+    outside, inside = Cost(entry_cpu_ps=outside_ps), Cost(entry_cpu_ps=inside_ps)
+    stages = Stage("outside", outside), Stage("inside", inside, lock)
     calls = {"native_call": "run", "single": stages, "run": stages, "drain": (), "slot_cache_entries": 0}
     costs = {**dict.fromkeys(COSTS, Cost()), "walk": Cost(entry_cpu_ps=walk_ps)}
     rules = {"zone_pages": 63, "ordered_single": False}

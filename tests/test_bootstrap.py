@@ -30,6 +30,11 @@ if __name__ == "__main__": sys.exit(main())
 """
 
 
+def needs(root, what):
+    text = f'[project]\ndependencies = ["{what}"]\noptional-dependencies.test = []\n'
+    (root / "pyproject.toml").write_text(text)
+
+
 @pytest.fixture
 def clone(tmp_path):
     """A clone whose command line only says where it runs, and whose needs nothing satisfies."""
@@ -38,9 +43,7 @@ def clone(tmp_path):
     for name in ("__init__.py", "__main__.py"):
         shutil.copy(PACKAGE / name, root / "swaplib")
     (root / "swaplib" / "cli.py").write_text(CLI)
-    (root / "pyproject.toml").write_text(
-        '[project]\ndependencies = ["nowhere>=1"]\noptional-dependencies.test = []\n'
-    )
+    needs(root, "nowhere>=1")
     (root / "requirements.lock").write_text("nowhere==1\n")
     return root
 
@@ -64,10 +67,8 @@ command._call = call
 command.sys.exit(command.main())
 """
     environment = {**os.environ, "PYTHONPATH": str(clone), "FAKE_PIP": pip}
-    arguments = [sys.executable, "-c", driver, word]
-    return subprocess.Popen(
-        arguments, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", driver, word], cwd=clone, env=environment, **how)
 
 
 def run(clone, word="list", pip="pass"):
@@ -126,14 +127,10 @@ def test_what_tests_need_is_installed_on_top_and_serves_the_other_commands(clone
 
 
 def test_a_python_that_has_what_is_needed_is_used_as_it_is(clone):
-    (clone / "pyproject.toml").write_text(
-        '[project]\ndependencies = ["pytest>=8"]\noptional-dependencies.test = []\n'
-    )
+    needs(clone, "pytest>=8")
     assert run(clone) == (7, f"ran list in {sys.prefix}\n", "")
     assert not (clone / ".venv").exists()
-    (clone / "pyproject.toml").write_text(
-        '[project]\ndependencies = ["pytest>=9999"]\noptional-dependencies.test = []\n'
-    )
+    needs(clone, "pytest>=9999")
     assert run(clone)[:2] == ran(clone)
 
 

@@ -182,8 +182,7 @@ def test_the_public_names_are_completed_by_tab():
     shell = InteractiveShell()
     shell.run_cell("import swaplib")
     with provisionalcompleter():
-        names, kernels = (
-            [c.text for c in shell.Completer.completions(t, len(t))] for t in ("swaplib.", "swaplib.ker")
-        )
+        found = (shell.Completer.completions(typed, len(typed)) for typed in ("swaplib.", "swaplib.ker"))
+        names, kernels = ([one.text for one in every] for every in found)
     assert set(swaplib.__all__) <= set(names)
     assert kernels == ["kernel", "kernels"]

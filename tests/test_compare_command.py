@@ -9,9 +9,8 @@ import pytest
 from swaplib import cli
 
 RUNS = "before_ms,after_ms\n" + "".join(f"{100 + i},{80 + 2 * i}\n" for i in range(6))
-HOSTILE = "arm,metric,value\n" + "".join(
-    f"{arm},{{}},{v}\n" for arm in ("before", "after\x07") for v in (1, 2, 3)
-)
+ARMS = ("before", "after\x07")
+HOSTILE = "arm,metric,value\n" + "".join(f"{arm},{{}},{v}\n" for arm in ARMS for v in (1, 2, 3))
 
 
 @pytest.fixture
@@ -67,11 +66,7 @@ def test_what_was_assumed_is_said_beside_the_table_and_not_in_it(compare):
     ("content", "options", "words"),
     [
         ("before,after\n1,x\n2,3\n", [], "runs.csv, row 2: column 'after' is 'x'; expected a number"),
-        (
-            "before,after\n\n10,9\n20,\n31,29\n",
-            ["--paired"],
-            "runs.csv, row 4: column 'run' is 2; expected pairs",
-        ),
+        ("before,after\n\n10,9\n20,\n31,29\n", ["--paired"], "row 4: column 'run' is 2; expected pairs"),
         (RUNS, ["--base", "old"], "no column is 'old' in"),
         (RUNS, ["--arms", "before,new"], "no column is 'new' in"),
         ("", [], "runs.csv is empty"),

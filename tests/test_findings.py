@@ -46,29 +46,20 @@ def test_floats_keep_three_significant_figures(number):
     assert math.isclose(kept, number, rel_tol=0.00501)
 
 
-WRONG = [
-    ({"question": question}, "expected Q1 to Q16 or a short")
-    for question in ("Q0", "q1 ", "", "a" * 25, None)
-]
-WRONG += [
-    ({what: text}, f"Q1: its {what} is .*; expected text")
-    for what in ("sentence", "verdict")
-    for text in ("  ", None)
-]
-WRONG += [
-    ({"values": {"a": x}}, "Q1: value 'a' is .*; expected a finite number")
-    for x in (math.nan, np.inf, 1.797e308)
-]
-WRONG += [
-    ({"values": {"a": x}}, "Q1: value 'a' is a .*; expected a number, text")
-    for x in (None, [1], np.ones(2), 1j)
-]
-
-
-@pytest.mark.parametrize(("change", "message"), WRONG, ids=str)
-def test_what_is_no_finding_is_refused_by_name(change, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        example(**change)
+@pytest.mark.parametrize(
+    ("part", "wrong", "message"),
+    [
+        ("question", ["Q0", "q1 ", "", "a" * 25, None], "expected Q1 to Q16 or a short"),
+        ("sentence", ["  ", None], "Q1: its sentence is .*; expected text"),
+        ("verdict", ["  ", None], "Q1: its verdict is .*; expected text"),
+        ("values", [{"a": math.nan}, {"a": np.inf}, {"a": 1.797e308}], "value 'a' is .*; expected a finite"),
+        ("values", [{"a": None}, {"a": [1]}, {"a": np.ones(2)}, {"a": 1j}], "'a' is a .*; expected a number"),
+    ],
+)
+def test_what_is_no_finding_is_refused_by_name(part, wrong, message):
+    for value in wrong:
+        with pytest.raises((ValueError, TypeError), match=message):
+            example(**{part: value})
 
 
 def test_findings_are_read_from_stored_outputs_in_order(tmp_path):

@@ -39,9 +39,7 @@ MATTERS = {
     "14_reply": {"findings_from": "explore"},
 }
 
-ABSOLUTE = re.compile(
-    r"(?<![\w.:/~])/(?:home|root|tmp|usr|var|opt|mnt|srv|work|Users|private)/\w|\b[A-Z]:\\\w"
-)
+ABSOLUTE = re.compile(r"(?<![\w.:/~])/(home|root|tmp|usr|var|opt|mnt|srv|work|Users|private)/\w|\b[A-Z]:\\\w")
 UNSTABLE = re.compile(
     r"cpu_count|sched_getaffinity|\bplatform\.|gethostname|\buname\b|getpass|datetime\.now|\btime\.\w*\("
     r"|perf_counter|^%%?time|os\.environ|\bPath\.home",

@@ -48,11 +48,7 @@ a_policy, a_storm = partial(Policy, "mine"), partial(Storm, "mine")
         (a_kernel, {"run": None}, r"run is None; expected a tuple"),
         (a_kernel, {"walk": 5}, r"walk is 5; expected a Cost"),
         (a_kernel, {"ordered_single": 2}, r"ordered_single is 2; expected a bool"),
-        (
-            a_policy,
-            {"hold": "gathr"},
-            r"policy 'mine': hold is 'gathr'; expected one of nowhere, gather, list",
-        ),
+        (a_policy, {"hold": "gathr"}, r"policy 'mine': hold is 'gathr'; expected one of nowhere, gather"),
         (a_policy, {"worker_nice": 20}, r"worker_nice is 20; expected a whole number from -20 to 19"),
         (a_policy, {"backlog_entries_max": 0}, r"backlog_entries_max is 0"),
         (a_policy, {"reapers": True}, r"reapers is True; expected a whole number"),

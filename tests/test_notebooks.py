@@ -6,15 +6,8 @@ import sys
 import pytest
 from small_collection import DICE, write_collection, write_notebook
 
-from swaplib.run import (
-    Parameter,
-    UsageError,
-    assign,
-    child_environment,
-    collection,
-    collection_folder,
-    select,
-)
+from swaplib import run
+from swaplib.run import Parameter, UsageError, assign, child_environment, collection, select
 
 
 @pytest.fixture
@@ -29,9 +22,8 @@ def test_a_notebook_says_its_name_title_question_and_parameters(notebooks, tmp_p
     assert dice.parameters[0] == Parameter("sides", "int", "6", "sides of the die: 4, 6 or 20")
     assert [p.name for p in dice.parameters] == ["sides", "share", "label", "loud", "throws"]
     assert [n.reads_findings for n in notebooks] == [True, False, False]
-    write_notebook(
-        tmp_path / "05_x.ipynb", [DICE[0], ("parameters", "text: str = 'a=b # c'  # shown\nx = [1, 2]")]
-    )
+    source = "text: str = 'a=b # c'  # shown\nx = [1, 2]"
+    write_notebook(tmp_path / "05_x.ipynb", [DICE[0], ("parameters", source)])
     expected = (Parameter("text", "str", "'a=b # c'", "shown"), Parameter("x", "", "[1, 2]", ""))
     assert collection(tmp_path)[0].parameters == expected
 
@@ -45,10 +37,10 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
 
 def test_the_folder_is_the_one_that_the_environment_names(monkeypatch, tmp_path):
     monkeypatch.setenv("SWAPLIB_NOTEBOOKS", str(tmp_path))
-    assert collection_folder() == tmp_path.resolve()
+    assert run.collection_folder() == tmp_path.resolve()
     monkeypatch.setenv("SWAPLIB_NOTEBOOKS", str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match=r"SWAPLIB_NOTEBOOKS\) is .*nowhere', which is not a folder"):
-        collection_folder()
+        run.collection_folder()
 
 
 @pytest.mark.parametrize("name", ["01_dice", "01", "01_d", "01_dice.ipynb", "notebooks/01_dice.ipynb"])

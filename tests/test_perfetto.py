@@ -96,10 +96,8 @@ def test_counters_go_forward_in_time_and_end_as_the_samples_do(written):
         if event["ph"] == "C":
             rows[event["name"]].append((nanoseconds(event["ts"]), float(event["args"]["value"])))
     samples = outcome.df_samples()
-    for name, values in {
-        "backlog (entries)": samples.backlog_entries,
-        "free memory (MiB)": samples.free_pages / 256,
-    }.items():
+    counters = {"backlog (entries)": samples.backlog_entries, "free memory (MiB)": samples.free_pages / 256}
+    for name, values in counters.items():
         times, counted = zip(*rows[name], strict=True)
         assert (np.diff(times) > 0).all()
         assert list(counted) == values.tolist()

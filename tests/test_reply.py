@@ -5,12 +5,10 @@ import pytest
 
 from swaplib.analysis.reply import reply_text
 
-ASKED = pd.DataFrame(
-    {"question": ["Q1", "Q2"], "short": ["start with the first?", "why two?"], "asked_by": ["Barry Song"] * 2}
-)
-FOUND = pd.DataFrame(
-    {"question": ["Q1"], "verdict": ["undecided"], "sentence": ["Less than the noise, simulated. " * 4]}
-)
+SHORT = ["start with the first?", "why two?"]
+ASKED = pd.DataFrame({"question": ["Q1", "Q2"], "short": SHORT, "asked_by": ["Barry Song"] * 2})
+SENTENCE = "Less than the noise, simulated. " * 4
+FOUND = pd.DataFrame({"question": ["Q1"], "verdict": ["undecided"], "sentence": [SENTENCE]})
 
 
 def test_a_reply_quotes_each_question_in_72_columns_and_counts_those_without_an_answer():

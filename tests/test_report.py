@@ -140,10 +140,7 @@ def test_a_damaged_notebook_is_said_and_left_out_and_nothing_is_removed(text, no
 def test_a_folder_of_somebody_else_or_of_a_run_that_goes_on_is_left_as_it_is(notebooks, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").touch()
-    for name, words in (
-        ("mine", "holds files that are not from a former run"),
-        ("used", "another run writes"),
-    ):
+    for name, words in (("mine", "files that are not from a former run"), ("used", "another run writes")):
         with open_results(tmp_path / "used"), pytest.raises(UsageError, match=words):
             open_results(tmp_path / name).__enter__()
     with open_results(tmp_path / "used"):  # as soon as it has ended

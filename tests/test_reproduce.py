@@ -52,13 +52,8 @@ def test_a_last_digit_that_is_off_differs_whichever_way(computed, places, steps)
 
 
 def test_the_tolerance_counts_in_percent_of_the_published_number_and_a_rounding_goes_first():
-    judged = [
-        verdict("100", 102.0, 2),
-        verdict("100", 102.0, 1.9),
-        verdict("1204", 1204.5, 5),
-        verdict("0", 1.0, 50),
-    ]
-    assert judged == ["within 2 %", DIFFERS, TRUNCATED, DIFFERS]
+    cases = ("100", 102.0, 2), ("100", 102.0, 1.9), ("1204", 1204.5, 5), ("0", 1.0, 50)
+    assert [verdict(*case) for case in cases] == ["within 2 %", DIFFERS, TRUNCATED, DIFFERS]
 
 
 def test_the_frame_has_one_row_a_number_in_published_order():

@@ -13,13 +13,8 @@ from swaplib import in_parallel, sweep, sweeps
 
 MACHINE = swaplib.machine("lab-2cpu")
 STORM = swaplib.storm("lab", processes=2, mb=1, foreground=False, swap_entries=(50, 400))
-GRID = {
-    "machine": MACHINE,
-    "kernel": "6.11",
-    "storm": STORM,
-    "policy": ["sync", "async-v3"],
-    "replications": 3,
-}
+GRID = {"machine": MACHINE, "kernel": "6.11", "storm": STORM, "replications": 3}
+GRID |= {"policy": ["sync", "async-v3"]}
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +99,7 @@ def test_labels_of_settings_become_columns():
         ({"policy": []}, "policy is []; expected a name, a Policy, or a list of these"),
         ({"policy": ["sync", "async-v4"]}, "policy 'async-v4' is not known; did you mean 'async-v3'"),
         ({"kernel": 6.11}, "kernel is 6.11; expected a name, a Kernel, or a list of these"),
-        (
-            {"kernel": ["6.11", "6.18"], "policy": "slot-cache-async"},
-            "needs the slot cache, which kernel '6.18'",
-        ),
+        ({"kernel": ["6.11", "6.18"], "policy": "slot-cache-async"}, "the slot cache, which kernel '6.18'"),
         ({"storm": STORM.but(name="big", swap_entries=10**7)}, "storm 'big' has 20000000 swap entries"),
         ({"replications": 0}, "replications is 0; expected a whole number of at least 1"),
         ({"seed": -1}, "seed is -1"),
