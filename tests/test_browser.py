@@ -32,8 +32,6 @@ KERNEL_IS_THERE = """async () => {
         await new Promise(again => setTimeout(again, 50));
 }"""
 
-CLICK = "name => [...document.querySelectorAll('button')].find(b => b.textContent.includes(name)).click()"
-
 
 class Lab:
     """JupyterLab on a free port: `api` asks it, `run_all` executes a notebook in the browser."""
@@ -153,14 +151,18 @@ def test_the_explorer_answers_to_its_controls_in_jupyterlab(lab, page):
     page.locator(FIGURE).wait_for()
     assert changed(more) == start
     # Dragged and reset at once: the last setting wins.
-    handle = page.locator(".widget-slider", has_text="load").locator(".noUi-handle")
-    box = handle.bounding_box()
+    load = page.locator(".widget-slider", has_text="load")
+    value, box = load.locator(".widget-readout").inner_text(), load.locator(".noUi-handle").bounding_box()
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     page.mouse.down()
     page.mouse.move(box["x"] - 30, box["y"] + 5, steps=5)
     page.mouse.up()
-    page.evaluate(CLICK, "Reset")
+    assert load.locator(".widget-readout").inner_text() != value
+    page.get_by_role("button", name="Reset").dispatch_event("click")
+    load.locator(".widget-readout", has_text=value).wait_for()
+    page.wait_for_timeout(1000)  # a value that overtook the reset would be shown by now
     page.wait_for_function(f"start => document.querySelector('{FIGURE}')?.alt == start", arg=start)
+    assert load.locator(".widget-readout").inner_text() == value
 
 
 @pytest.mark.parametrize("page", [390], indirect=True)

@@ -208,7 +208,7 @@ REFUSED = [
     (TIDY + "after,3,t,ms,higher,3\n", "row 6: column 'better' is 'higher'; expected one for all"),
     (TIDY.replace("lower", "up"), "row 2: column 'better' is 'up'; expected lower or higher"),
     ("before_ms,after_s\n1,2\n", "row 1: mixed units in 'before_ms', 'after_s'"),
-    ("before;after\n1,5;2\n3;4.5\n", "column 'after' is '4.5'; expected a number with the decimal mark"),
+    ("before;after\n1,5;2\n3;4.5\n", "row 3: column 'after' is '4.5'; expected a number with the d"),
     ("before,after\n1,5,2\n", "row 2: 3 cells; expected 2"),
     ("before,after\n1,2\n3\n", "row 3: 1 cells; expected 2"),
     ('arm,value\nbefore,"1\n', "unexpected end of data; expected comma-separated text"),
