@@ -154,9 +154,7 @@ STORE = _record("first, last, entries, jumps, records: portions in the list, a s
 QUEUE = _record("first, last, active, limit, idle, node: works; kworkers at work, at most, without work")
 EVENT = _record("time, sequence, slot: when something happens, and to whom; see `swaplib.sim.queues`")
 PHASE = _record("cpu_ns, pages, threads, end_ns: of the foreground")
-POWER = _record(
-    "of_65536: the share that is its index, to the power of the objects in a zspage; all in 65,536ths"
-)
+POWER = _record("of_65536: the share that is its index, to the power of the objects in a zspage")
 STRETCH = _record("cpu, since, until, category, task: CPU time as traced")
 SAMPLE = COUNTER = _record(
     "time_ns, gathered_entries, queued_entries, working_entries, deferred_entries\n"
