@@ -16,6 +16,14 @@ mpl.use("Agg")  # here alone: notebooks under test keep their inline figures
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 
+# Golden runs have the engine compiled; nothing else here needs it.
+FIRST = ["test_compare", "test_engine_golden", "test_readers", "test_runs", "test_significance", "test_style"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker compile the engine while others have what does without."""
+    items.sort(key=lambda item: item.path.stem not in FIRST)
+
 
 @pytest.fixture(scope="session")
 def require() -> Callable[[str, Any, str], None]:

@@ -5,16 +5,25 @@ accept it:
 
     python -m tests.golden_runs > new.json && diff new.json tests/golden/runs.json
     mv new.json tests/golden/runs.json
+
+Without the compiler (NUMBA_DISABLE_JIT=1) no index may be below 0, and who goes on with a call must hold the
+locks that it took.
 """
 
 import hashlib
 import json
 import math
+import os
+from dataclasses import fields
+from types import SimpleNamespace
+
+import numpy as np
 
 import swaplib
 from swaplib.model.kernel import Cost, Kernel, Lock, Stage
 from swaplib.model.machine import Machine
 from swaplib.model.storm import Background, Phase, Storm
+from swaplib.sim import simulate as engine
 
 SCALES = {"cpu_cost_permille": 1000, "memory_cost_permille": 1000, "core_entry_permille": 1000}
 LOCKS = {"handover_local_ps": 120_000, "handover_remote_ps": 370_000, "growth_permille": 100}
@@ -87,5 +96,32 @@ def golden_runs(seed: int = 0) -> dict[str, dict[str, int | str | None]]:
     return answers
 
 
+class Checked(np.recarray):
+    """An array of records that refuses a negative index."""
+
+    def __getitem__(self, index):
+        if isinstance(index, (int, np.integer)) and index < 0:
+            raise IndexError(f"index {index} into records of {self.dtype.names[:3]}")
+        return super().__getitem__(index)
+
+
+def check_indices_and_locks():
+    """Let the engine run on checked arrays, and look at the locks of whoever goes on with a call."""
+    run_events, step_program = engine.run_events, engine.step_program
+
+    def run_checked(world):
+        arrays = {field.name: getattr(world, field.name).view(Checked) for field in fields(world)}
+        return run_events(SimpleNamespace(**arrays))
+
+    def step_checked(w, task):
+        for lock in w.task[task].held[: w.task[task].depth]:
+            assert lock < 0 or w.lock[lock].owner == task, f"task {task} goes on without lock {lock}"
+        return step_program(w, task)
+
+    engine.run_events, engine.step_program = run_checked, step_checked
+
+
 if __name__ == "__main__":
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        check_indices_and_locks()
     print(json.dumps(golden_runs(), indent=1))

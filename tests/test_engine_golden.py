@@ -38,7 +38,7 @@ def test_another_seed_gives_another_storm(answers):
     assert all(other[policy]["digest"] != answers[policy]["digest"] for policy in answers)
 
 
-def test_the_engine_gives_the_same_bits_without_the_compiler_and_warns_of_nothing(answers):
+def test_without_the_compiler_bits_are_the_same_no_index_is_below_0_and_nothing_is_warned_of(answers):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.golden_runs"],
         cwd=ROOT,

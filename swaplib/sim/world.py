@@ -114,7 +114,7 @@ def _unbox_world(kind: _WorldType, value: Any, c: Any) -> extend.NativeValue:
 class _Attributes(templates.AttributeTemplate):
     key = _WorldType
 
-    def generic_resolve(self, world: Any, name: str) -> Any:  # type: ignore[override]
+    def generic_resolve(self, world: Any, name: str) -> Any:
         return _ARRAYS.get(name)
 
 
