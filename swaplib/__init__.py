@@ -20,7 +20,7 @@ _NAMES = {
     "evidence.oom": "read_oom",
     "evidence.storm_of": "read_status to_storm",
     "analysis.contention": "closed_network far_share fit_contention lock_curve lockhammer"
-    " lockhammer_curve published_curves walker_demands",
+    " lockhammer_curve published_curves",
     "analysis.calibrate": "NOISE calibrate generation template write_machine",
     "analysis.predictions": "CELL METRICS MOST_FOLIO_PAGES MUNMAP_TABLES STORM_TABLES observe"
     " measured_cells policy_of predict predicted_munmap storm_of with_splits",

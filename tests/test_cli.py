@@ -98,7 +98,8 @@ def test_a_second_run_replaces_what_it_ran_and_makes_a_damaged_notebook_anew(fol
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "09"], "there is no notebook '09'"),
+        (["run", "01_dise"], "there is no notebook '01_dise'; did you mean 01_dice?"),
+        (["run", "9"], "there is no notebook '9'; expected one of 00_start, 01_dice"),
         (["run", "-p", "side=4"], "there is no parameter 'side'; did you mean sides?"),
         (["run", "01", "-p", "sides=5"], "01_dice: parameter 'sides' is 5; expected one of 4, 6, 20"),
         (["run", "01", "-p", "sides"], "'sides' is not NAME=VALUE"),

@@ -1,5 +1,6 @@
 """Contended locks and lines: bounds of the closed form, the fit, and the engine beside it."""
 
+from collections import Counter
 from itertools import pairwise, permutations
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import swaplib
+from swaplib.model.kernel import Lock, Stage
 
 SERVER = swaplib.machine("server-2x48")
 times = st.floats(0, 1e6)
@@ -53,6 +55,40 @@ def test_only_cores_without_far_atomics_get_slower_with_every_waiter(name):
     assert (machine["growth_permille"] > 0) == (machine.core == "no LSE")
 
 
+def demands(kernel, machine, walkers, run_entries, size_classes):
+    """Return an entry's ns when so many free at once on one node: alone; by lock, waited for and not.
+
+    Caches are cold; a cluster's lock is the process's own; inside si->lock nothing else is waited for.
+    """
+    scales = {"cpu": machine["cpu_cost_permille"] / 1e6, "memory": machine["memory_cost_permille"] / 1e6}
+    growth = 1 + max(0, walkers - 2) * machine["growth_permille"] / 1000
+    line_ns, handover_ns = (growth * machine[f"{n}_local_ps"] / 1000 for n in ("line", "handover"))
+    shared, alone = Counter(), Counter()
+
+    def visit(stage, calls, is_waited_for):
+        """Book what all share inside a stage; return its time an entry."""
+        times = {"entry": 1.0, "call": calls, "run": 1 / run_entries}
+        costs = [(f"{part}_{kind}_ps", n * scales[kind]) for part, n in times.items() for kind in scales]
+        ns = sum(getattr(stage.cost, name) * n for name, n in costs)
+        ns += sum(visit(one, calls, is_waited_for and stage.lock != Lock.DEVICE) for one in stage.children)
+        if stage.lock in (Lock.NONE, Lock.CLUSTER):
+            return ns
+        moves = 1.0 if stage.acquired == "entry" and is_waited_for else calls
+        free = ns + moves * line_ns * (stage.lines + (not stage.lock.is_line))
+        if is_waited_for:
+            ns += moves * (line_ns * stage.lines + handover_ns * (not stage.lock.is_line))
+            shared[stage.lock] += ns / (size_classes if stage.lock == Lock.CLASS else 1)
+            alone[stage.lock] += free / (size_classes if stage.lock == Lock.CLASS else 1)
+        return free
+
+    parts = [(kernel.run, 1 / run_entries)]
+    if not (kernel.native_call == "run" or (kernel.native_call == "run-of-two" and run_entries > 1)):
+        parts = [(kernel.single, 1.0), (kernel.drain, 1 / kernel.slot_cache_entries)]
+    total = visit(Stage("walk", kernel.walk), 1 / run_entries, True)
+    total += sum(visit(stage, calls, True) for stages, calls in parts for stage in stages)
+    return total - alone.total(), list(shared.values()), list(alone.values())
+
+
 @pytest.mark.parametrize("kernel", swaplib.kernels().name)
 @pytest.mark.parametrize(("run_entries", "classes"), [(1, 60), (16, 1), (16, 60)])
 @pytest.mark.parametrize("walkers", [4, 32])
@@ -61,8 +97,7 @@ def test_the_engine_frees_as_fast_as_the_closed_form(kernel, run_entries, classe
     shape = {"run_entries": run_entries, "size_classes": classes}
     storm = swaplib.storm("server", processes=walkers, swap_entries=1500, present_pages=0, **shape)
     outcome = swaplib.simulate(machine, model, storm, swaplib.policy("sync"), grain=1, trace=False)
-    alone, serial = swaplib.walker_demands(model, machine, walkers, run_entries, classes)
-    cycle = swaplib.closed_network(walkers, alone, serial.queued_ns, serial.free_ns)
+    cycle = swaplib.closed_network(walkers, *demands(model, machine, walkers, run_entries, classes))
     assert outcome.summary().swap_freed_ms * 1e6 / 1500 == pytest.approx(cycle, rel=0.06)
 
 

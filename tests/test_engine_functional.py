@@ -116,14 +116,6 @@ def concurrent_works(outcome):
     return found
 
 
-def works_at_once(kernel, nodes, max_active):
-    """Concurrency of v3 with many long works queued on every node."""
-    machine = quiet_machine(8 * nodes, nodes=nodes)
-    storm = Storm("many", processes=6 * nodes, swap_entries=9678 * 3, size_classes=256)
-    policy = V3.but(threshold=0, max_active=max_active)
-    return concurrent_works(simulate(machine, kernel, storm, policy))
-
-
 def test_before_6_9_max_active_1_is_one_work_in_the_system():
     machine, long = quiet_machine(8, nodes=2), Storm("many", processes=12, swap_entries=9678 * 3)
     outcome = simulate(machine, "6.1", long, V3.but(threshold=0))
@@ -133,7 +125,10 @@ def test_before_6_9_max_active_1_is_one_work_in_the_system():
 @pytest.mark.parametrize("nodes", [1, 2, 4])
 @pytest.mark.parametrize("max_active", [1, 2, 4])
 def test_since_6_9_max_active_counts_on_each_node(nodes, max_active):
-    assert works_at_once("6.18", nodes, max_active) == [max_active] * nodes
+    machine = quiet_machine(8 * nodes, nodes=nodes)
+    storm = Storm("many", processes=6 * nodes, swap_entries=9678 * 3, size_classes=256)
+    policy = V3.but(threshold=0, max_active=max_active)
+    assert concurrent_works(simulate(machine, "6.18", storm, policy)) == [max_active] * nodes
 
 
 def test_the_model_allows_as_many_works_at_once_as_were_measured():

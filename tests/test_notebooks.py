@@ -1,13 +1,10 @@
 """The collection describes itself from its files and refuses parameters as the notebooks do."""
 
-import subprocess
-import sys
-
 import pytest
 from small_collection import DICE, write_collection, write_notebook
 
 from swaplib import run
-from swaplib.run import Parameter, UsageError, assign, child_environment, collection, select
+from swaplib.run import Parameter, UsageError, assign, collection, select
 
 
 @pytest.fixture
@@ -50,18 +47,6 @@ def test_a_notebook_is_chosen_by_name_start_or_path_and_all_without_a_name(noteb
     assert select([], notebooks) == notebooks
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("01_dise", r"there is no notebook '01_dise'; did you mean 01_dice\?"),
-        ("xyz", "there is no notebook 'xyz'; expected one of 00_start, 01_dice, 02_coins"),
-    ],
-)
-def test_an_unknown_name_is_refused_with_what_there_is(notebooks, name, words):
-    with pytest.raises(UsageError, match=words):
-        select([name], notebooks)
-
-
 def test_texts_are_read_by_the_type_that_a_notebook_declares_and_go_to_those_that_do(notebooks):
     texts = {"sides": "4", "share": "1", "label": "7", "loud": "true", "throws": "[3, 4]", "coins": "3"}
     given = assign(notebooks, texts)
@@ -79,11 +64,6 @@ def test_a_path_is_meant_from_where_the_user_stands(tmp_path, monkeypatch):
     assert given["05_x"] == {"old": "../mine.csv", "new": "../a.toml", "name": "a.toml"}
 
 
-def test_a_misspelt_parameter_is_refused_with_what_was_meant(notebooks):
-    with pytest.raises(UsageError, match=r"there is no parameter 'side'; did you mean sides\?"):
-        assign(notebooks, {"side": "4"})
-
-
 def test_every_notebook_that_refuses_is_heard(notebooks):
     with pytest.raises(UsageError) as caught:
         assign(notebooks, {"sides": "seven"})
@@ -91,11 +71,3 @@ def test_every_notebook_that_refuses_is_heard(notebooks):
         "01_dice: parameter 'sides' is 'seven'; expected one of 4, 6, 20",
         "02_coins: parameter 'sides' is 'seven'; expected a whole number from 2 to 6",
     ]
-
-
-def test_plain_papermill_refuses_in_the_same_words(notebooks, tmp_path):
-    command = [sys.executable, "-m", "papermill", str(notebooks[1].path), str(tmp_path / "out.ipynb")]
-    command += ["-p", "sides", "5", "--no-progress-bar"]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=child_environment())
-    assert ended.returncode == 1
-    assert "ValueError: parameter 'sides' is 5; expected one of 4, 6, 20" in ended.stderr

@@ -12,7 +12,6 @@ from scipy.optimize import least_squares
 
 from swaplib.evidence.data import load
 from swaplib.model.checks import at_least
-from swaplib.model.kernel import Kernel, Lock, Stage
 from swaplib.model.machine import Machine
 
 Vector = npt.NDArray[np.float64]
@@ -202,49 +201,3 @@ def published_curves(machine: Machine) -> pd.DataFrame:
         parts.append((both / both.loc[8]).assign(curve=name).reset_index())
     curves = pd.concat(parts, ignore_index=True)[["curve", "threads", "measured", "predicted"]]
     return curves[curves.threads > 1].reset_index(drop=True)
-
-
-def walker_demands(
-    kernel: Kernel, machine: Machine, walkers: int, run_entries: int, size_classes: int = 1
-) -> tuple[float, pd.DataFrame]:
-    """Return what one entry asks of the serial parts of a kernel, when `walkers` free at once on one node.
-
-    A check of the engine by other means: runs of `run_entries`, caches cold, every process on its own CPU.
-    Returns nanoseconds an entry that a walker spends alone; and, by lock or line, those in which nobody else
-    has it: columns queued_ns, with the move after waiting, and free_ns, without. A cluster's lock is the
-    process's own; inside si->lock nothing else is waited for.
-    """
-    per_kind = {"cpu": machine["cpu_cost_permille"] / 1e6, "memory": machine["memory_cost_permille"] / 1e6}
-    growth = 1 + max(0, walkers - 2) * machine["growth_permille"] / 1000
-    serial: list[tuple[str, float, float]] = []
-
-    def visit(stage: Stage, calls: float, is_alone: bool) -> float:
-        """Book what is serial inside a stage; return its time an entry."""
-        shares = {"entry": 1.0, "call": calls, "run": 1 / run_entries}
-        time = sum(
-            share * getattr(stage.cost, f"{part}_{kind}_ps") * scale
-            for part, share in shares.items()
-            for kind, scale in per_kind.items()
-        )
-        is_device = stage.lock == Lock.DEVICE
-        time += sum(visit(child, calls, is_alone or is_device) for child in stage.children)
-        if stage.lock in (Lock.NONE, Lock.CLUSTER):
-            return time
-        moves = 1.0 if stage.acquired == "entry" and not is_alone else calls
-        line_ns = moves * growth * machine["line_local_ps"] / 1000
-        handover_ns = moves * growth * machine["handover_local_ps"] / 1000
-        queued = time + line_ns * stage.lines + handover_ns * (not stage.lock.is_line)
-        free = time + line_ns * (stage.lines + (not stage.lock.is_line))
-        if not is_alone:
-            among = size_classes if stage.lock == Lock.CLASS else 1
-            serial.append((stage.lock.name, queued / among, free / among))
-        return free
-
-    by_run = kernel.native_call == "run" or (kernel.native_call == "run-of-two" and run_entries > 1)
-    parts = [(kernel.run, 1 / run_entries)]
-    if not by_run:
-        parts = [(kernel.single, 1.0), (kernel.drain, 1 / kernel.slot_cache_entries)]
-    total = visit(Stage("walk", kernel.walk), 1 / run_entries, False)
-    total += sum(visit(stage, calls, False) for stages, calls in parts for stage in stages)
-    demands = pd.DataFrame(serial, columns=["lock", "queued_ns", "free_ns"]).groupby("lock").sum()
-    return total - float(demands.free_ns.sum()), demands
