@@ -63,7 +63,7 @@ class Fit:
     def ridge(self) -> str:
         """Which parameters the cells do not determine, in words; empty if they determine all."""
         unknown = ", ".join(self.parameters.parameter[~self.parameters.identified])
-        return f"the cells do not determine {unknown}; the template does" if unknown else ""
+        return f"the cells leave open, by more than a factor of {IDENTIFIED:g}: {unknown}" if unknown else ""
 
     def draws(self, count: int, seed: int = 0) -> list[tuple[Machine, Kernel]]:
         """Return `count` machines and kernels drawn from what the cells leave open, by covariance."""
