@@ -1,8 +1,8 @@
-"""What every test shares: one BLAS thread, no display, repeatable examples, and what may not be missing."""
+"""What tests share: checked indices, one BLAS thread, no display, repeatable examples, what is required."""
 
 import os
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ |= {"NUMBA_BOUNDSCHECK": "1", "OPENBLAS_NUM_THREADS": "1"}  # notebooks under test have them, too
 
 from collections.abc import Callable
 from typing import Any

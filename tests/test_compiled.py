@@ -50,10 +50,10 @@ def ask(folder, value, **environment):
     return ran.stdout.strip()
 
 
-def test_a_changed_function_is_compiled_anew_in_its_unchanged_callers(tmp_path):
-    assert [ask(tmp_path, 1), ask(tmp_path, 2)] == ["1", "2"]
-    kept = list((tmp_path / "swaplib" / "__pycache__").rglob("*.nbc"))  # one for each state of the sources
-    assert [path.name.split(".")[0] for path in kept] == ["caller", "caller"]
+def test_a_changed_function_is_compiled_anew_in_its_unchanged_callers_and_so_is_one_without_checks(tmp_path):
+    assert [ask(tmp_path, 1), ask(tmp_path, 2), ask(tmp_path, 2, NUMBA_BOUNDSCHECK="0")] == ["1", "2", "2"]
+    kept = list((tmp_path / "swaplib" / "__pycache__").rglob("*.nbc"))  # of each state, and without checks
+    assert [path.name.split(".")[0] for path in kept] == ["caller"] * 3
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -109,8 +109,8 @@ PROPERTIES = [
 ]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(run=runs())
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(run=runs(6) | runs(600))
 def test_every_run_keeps_what_the_functions_above_say(run):
     outcome = swaplib.simulate(**run)
     for holds in PROPERTIES:

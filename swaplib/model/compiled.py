@@ -34,9 +34,9 @@ def entry(function: Function) -> Function:
     """Compile a function that Python calls, on its first call, without Python's global lock; keep its code.
 
     numba renews a kept function when its own file changes, not when a function that it calls in another file
-    does. So the folder carries a digest of the sources of `swaplib.model` and `swaplib.sim`. It stands in
-    ``NUMBA_CACHE_DIR`` or, without that, in the package's ``__pycache__`` or the user's cache folder; where
-    it cannot be written, nothing is kept, and every process compiles anew.
+    does. So the folder carries a digest of the sources of `swaplib.model` and `swaplib.sim`, and whether
+    indices are checked. It stands in ``NUMBA_CACHE_DIR`` or else in the package's ``__pycache__`` or the
+    user's cache folder; where it cannot be written, nothing is kept, and every process compiles anew.
     """
     folder, config = _cache_folder(), cast(Any, numba.config)
     before = config.CACHE_DIR
@@ -67,7 +67,7 @@ def _cache_folder() -> Path | None:
     told = os.environ.get("NUMBA_CACHE_DIR")
     for base in [Path(told)] if told else [_PACKAGE / "__pycache__", user]:
         with contextlib.suppress(OSError):
-            folder = base.expanduser() / f"swaplib-numba-{digest_of_sources()}"
+            folder = base.expanduser() / f"swaplib-numba-{numba.config.BOUNDSCHECK}-{digest_of_sources()}"
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "sources").touch()
             for old in folder.parent.glob("swaplib-numba-*"):
