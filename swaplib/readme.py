@@ -9,7 +9,7 @@ from swaplib.run import collection, collection_folder, explorers, replace_text
 
 FIVE = {  # a finding's question, and what a reader of the page asks
     "picture": "Does the camera start sooner with the patch, by how much, and when not?",
-    "Q2": "Is the threshold of two exiting processes right, and the kworker at nice -20?",
+    "Q2": "What changes for the camera with a threshold of one exit, or a kworker at nice 0?",
     "Q4": "How many kworkers should free swap entries?",
     "Q6": "Is there a simpler way, without a kworker?",
     "significance": "Are the gains that the patch reports real?",
